@@ -1,0 +1,1 @@
+"""Typed client of the Router: sync and async, an iterator of events."""

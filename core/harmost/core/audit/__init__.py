@@ -1,0 +1,1 @@
+"""The journal rows of a governed call."""

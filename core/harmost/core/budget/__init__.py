@@ -1,0 +1,1 @@
+"""Money and tokens: prices, holds, ledgers, windows."""

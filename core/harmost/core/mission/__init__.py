@@ -1,0 +1,1 @@
+"""Steps of a profile: conditions and typed outputs."""

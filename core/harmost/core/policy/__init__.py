@@ -1,0 +1,1 @@
+"""Policy: facts in, one decision out."""

@@ -1,0 +1,52 @@
+"""What policy says about one call: the answer type that the engine gives and the Router obeys."""
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Decision", "Effect", "Exclusion", "Mode", "Redaction", "RuleHit"]
+
+Effect = Literal["allow", "deny", "require", "redact", "cap_tokens"]
+Mode = Literal["enforce", "warn", "shadow"]
+
+
+class RuleHit(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that matched. `error` is set where it matched because it could not be evaluated."""
+
+    policy: str
+    rule: str
+    effect: Effect
+    mode: Mode = "enforce"
+    message: str = ""
+    citations: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate that a rule took out."""
+
+    model: str
+    hit: RuleHit
+
+
+class Redaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A data class that is replaced before anything is sent. `how`: "label" or "mask_last4"."""
+
+    data_class: str
+    how: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision. `denied_by` is set exactly when `effect` is "deny"; `candidates` keep the order given.
+
+    `output_tokens_max` is the tightest cap; 0 means no rule caps.
+    """
+
+    effect: Literal["allow", "deny"]
+    hits: tuple[RuleHit, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    candidates: tuple[str, ...] = ()
+    output_tokens_max: int = 0
+    redactions: tuple[Redaction, ...] = ()
+    denied_by: RuleHit | None = None
+    snapshot_generation: int = 0

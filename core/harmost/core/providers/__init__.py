@@ -1,0 +1,1 @@
+"""Vendor wire formats as pure functions: request to bytes, bytes to events."""

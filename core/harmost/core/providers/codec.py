@@ -1,0 +1,119 @@
+"""What every vendor codec offers: a request as bytes, and a parser from answer bytes to events.
+
+Codecs are pure: no socket, no clock, no credentials. One file a wire format beside this one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from harmost.core.chat import FinishReason, Generation, Message
+from harmost.core.usage import TokenUsage
+
+__all__ = [
+    "Codec",
+    "Ended",
+    "Event",
+    "HttpRequest",
+    "ProviderError",
+    "ProviderErrorKind",
+    "ResponseParser",
+    "TextDelta",
+    "UpstreamRequest",
+    "UsageReported",
+]
+
+ProviderErrorKind = Literal[
+    "connect_failed",  # no connection, or it broke before the first byte
+    "throttled",  # 429 for load: another attempt may follow
+    "quota_exhausted",  # 429 or 402 for money: never retried on this provider
+    "overloaded",  # 503, 529
+    "provider_error",  # other 5xx
+    "rejected",  # other 4xx: the request itself is at fault
+    "auth",  # 401, 403: our credentials are at fault
+    "context_too_long",
+    "content_filtered",
+    "broken",  # broke off, or is no answer
+    "stalled",  # silence for too long
+]
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt in neutral form. `output_tokens_max` (> 0) is the cap that the provider enforces."""
+
+    vendor_model_id: str
+    messages: Sequence[Message]
+    output_tokens_max: int
+    generation: Generation = Generation()
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP POST: path below the provider's base URL, headers without credentials, body."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """A piece of the answer."""
+
+    text: str
+
+
+class UsageReported(msgspec.Struct, frozen=True):
+    """The provider says what it bills so far. A later one replaces an earlier one."""
+
+    usage: TokenUsage
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The answer is whole. `response_id` is the provider's own id, or empty."""
+
+    finish_reason: FinishReason
+    response_id: str = ""
+
+
+class ProviderError(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider failed. `message` is for people and holds no secret; at most 500 characters."""
+
+    kind: ProviderErrorKind
+    message: str
+    http_status: int = 0
+    retry_after_s: float | None = None
+
+
+Event: TypeAlias = TextDelta | UsageReported | Ended | ProviderError
+
+
+class ResponseParser(Protocol):
+    """Reads one streamed answer. Holds at most `limits.SSE_LINE_BYTES_MAX` of unread bytes."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
+        ...
+
+    def finish(self) -> list[Event]:
+        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
+        ...
+
+
+class Codec(Protocol):
+    """One wire format."""
+
+    def request(self, request: UpstreamRequest) -> HttpRequest:
+        """The streamed request for `request`."""
+        ...
+
+    def auth_headers(self, secret: str) -> Mapping[str, str]:
+        """Headers that carry `secret`; none when it is empty."""
+        ...
+
+    def parser(self) -> ResponseParser:
+        """A fresh parser for one streamed answer."""
+        ...
+
+    def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """What an answer with an HTTP status other than 200 means. `headers` in lower case."""
+        ...

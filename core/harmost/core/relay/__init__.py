@@ -1,0 +1,1 @@
+"""One exchange as a state machine: attempts, hold, cut, totals."""

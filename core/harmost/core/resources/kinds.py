@@ -1,0 +1,294 @@
+"""The YAML kinds of `apiVersion: harmost.dev/v1`, one typed `Spec` each. Shapes only: parse.py reads
+them, resolve.py checks that they fit together.
+
+Money in documents is a decimal string in US dollars ("0.02"), never a float; a price is a decimal
+string in US dollars for a million tokens, as vendors print them.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "KINDS",
+    "Access",
+    "BudgetSpec",
+    "Cost",
+    "DataAccess",
+    "Document",
+    "Hop",
+    "Key",
+    "Limit",
+    "Memory",
+    "Metadata",
+    "MissionProfileSpec",
+    "ModelSpec",
+    "Output",
+    "PolicySpec",
+    "Price",
+    "Principal",
+    "ProviderSpec",
+    "Redact",
+    "Rule",
+    "Sla",
+    "Spec",
+    "Step",
+    "TenantSpec",
+]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in which an unknown field is an error: a misspelt limit must not mean "no limit"."""
+
+
+class Metadata(Strict, frozen=True):
+    """Names a document. `name` is unique within its kind; `tenant` is the path that owns it."""
+
+    name: str
+    tenant: str = ""
+    description: str = ""
+    labels: dict[str, str] = {}
+
+
+class ProviderSpec(Strict, frozen=True):
+    """How to reach a vendor or a self-hosted endpoint, and what its contract says.
+
+    `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
+    """
+
+    codec: Literal["openai", "anthropic"]
+    base_url: str
+    region: str = ""
+    credentials: str = ""
+    headers: dict[str, str] = {}
+    connect_timeout_ms: int = 2_000
+    first_byte_timeout_ms: int = 30_000
+    idle_timeout_ms: int = 30_000
+    total_timeout_ms: int = 600_000
+    connections_max: int = 256
+    usage_path: str = ""
+    dpa: bool = False
+    baa: bool = False
+    pci_aoc: bool = False
+    transfer_mechanism: str = ""
+    trains_on_data: bool = False
+    retention_days: int = 0
+
+
+class Price(Strict, frozen=True):
+    """US dollars for a million tokens of each class, as decimal strings.
+
+    A class left out costs what the class that it is part of costs.
+    """
+
+    input: str
+    output: str
+    cached_input: str = ""
+    cache_write_5m: str = ""
+    cache_write_1h: str = ""
+    reasoning_output: str = ""
+
+
+class ModelSpec(Strict, frozen=True):
+    """A catalog entry. Without `price` it is unknown what the model costs: a hard budget denies it."""
+
+    provider: str
+    vendor_model_id: str
+    version: str = ""
+    context_tokens_max: int = 128_000
+    output_tokens_max: int = 4_096
+    region: str = ""
+    capabilities: tuple[str, ...] = ("chat",)
+    price: Price | None = None
+    quality: dict[str, int] = {}
+    status: Literal["active", "canary", "retired"] = "active"
+
+
+class Output(Strict, frozen=True):
+    """What a step's answer must be: JSON that fits `schema` (see mission/schema.py for the subset)."""
+
+    schema: dict[str, Any]
+
+
+class Step(Strict, frozen=True):
+    """One exchange of a mission. `when` is CEL over the outputs of earlier steps."""
+
+    name: str
+    models: tuple[str, ...]
+    when: str = ""
+    system: str = ""
+    output: Output | None = None
+    output_tokens_max: int = 0
+
+
+class Memory(Strict, frozen=True):
+    """What a mission remembers. Kept and checked; nothing reads it yet."""
+
+    store: str
+    turns_max: int = 20
+    retention: str = "30d"
+
+
+class DataAccess(Strict, frozen=True):
+    """A right to a data store. Kept and checked; nothing grants by it yet."""
+
+    store: str
+    collections: tuple[str, ...] = ()
+    mode: Literal["read", "write"] = "read"
+
+
+class Access(Strict, frozen=True):
+    """What a mission may touch."""
+
+    data: tuple[DataAccess, ...] = ()
+
+
+class Sla(Strict, frozen=True):
+    """What the profile promises, in milliseconds. 0: nothing."""
+
+    ttft_p95_ms: int = 0
+    total_p95_ms: int = 0
+
+
+class Cost(Strict, frozen=True):
+    """Ceiling on the expected blended price of an attempt, US dollars for a thousand tokens."""
+
+    usd_per_1k_tokens_max: str = ""
+
+
+class Hop(Strict, frozen=True):
+    """When the exchange moves to the next model. `stall_ms`: silence before the first token."""
+
+    on: tuple[Literal["error", "stall", "sla", "cost"], ...] = ("error",)
+    stall_ms: int = 0
+
+
+class MissionProfileSpec(Strict, frozen=True):
+    """What an application names in a call: models in order of preference, steps, rights, ceilings.
+
+    Either `steps`, or `models` (with `system`) as shorthand for one step named "answer".
+    """
+
+    steps: tuple[Step, ...] = ()
+    models: tuple[str, ...] = ()
+    system: str = ""
+    output_tokens_max: int = 1_024
+    input_bytes_max: int = 262_144
+    attempts_max: int = 4
+    memory: Memory | None = None
+    access: Access = Access()
+    sla: Sla = Sla()
+    cost: Cost = Cost()
+    hop: Hop = Hop()
+    snapshot_age_max_s: int = 86_400
+    audit: Literal["standard", "required"] = "standard"
+
+
+class Redact(Strict, frozen=True, rename={"with_": "with"}):
+    """Which data classes are replaced, and how."""
+
+    classes: tuple[str, ...]
+    with_: Literal["label", "mask_last4"] = "label"
+
+
+class Rule(Strict, frozen=True):
+    """`when` is CEL over request facts; exactly one effect. An empty `when` always holds.
+
+    `require` is CEL over the facts of each candidate model: candidates that do not meet it go.
+    """
+
+    name: str
+    when: str = ""
+    deny: str | None = None
+    allow: bool = False
+    require: str = ""
+    redact: Redact | None = None
+    cap_output_tokens: int = 0
+    priority: int = 0
+    mode: Literal["enforce", "warn", "shadow"] = "enforce"
+    owner: str = ""
+    cites: tuple[str, ...] = ()
+
+
+class PolicySpec(Strict, frozen=True):
+    """Rules of one concern. They bind calls charged at or below the document's tenant."""
+
+    rules: tuple[Rule, ...]
+
+
+class Limit(Strict, frozen=True):
+    """One ceiling. Exactly one of `usd`, `tokens`, `requests`."""
+
+    window: Literal["minute", "hour", "day", "week", "month", "total"]
+    usd: str = ""
+    tokens: int = 0
+    requests: int = 0
+    enforcement: Literal["hard", "soft"] = "hard"
+    warn_at_percent: int = 80
+
+
+class BudgetSpec(Strict, frozen=True):
+    """Ceilings for one node: the document's tenant, narrowed by at most one of profile, agent, user."""
+
+    limits: tuple[Limit, ...]
+    profile: str = ""
+    agent: str = ""
+    end_user: str = ""
+
+
+class Key(Strict, frozen=True):
+    """An API key as it is kept: never the key, only its SHA-256 in hex ("sha256:…")."""
+
+    id: str
+    hash: str
+    expires: str = ""
+
+
+class Principal(Strict, frozen=True):
+    """Someone who calls: keys, what they may do, what they may claim."""
+
+    name: str
+    roles: tuple[Literal["caller", "author", "finance", "operator"], ...] = ("caller",)
+    keys: tuple[Key, ...] = ()
+    claims: tuple[
+        Literal[
+            "purpose",
+            "lawful_basis",
+            "subject_region",
+            "opt_outs",
+            "significant_decision",
+            "human_review",
+            "data_classes",
+        ],
+        ...,
+    ] = ()
+
+
+class TenantSpec(Strict, frozen=True):
+    """A node of the tree; its name is its whole path, "acme/retail/support"."""
+
+    principals: tuple[Principal, ...] = ()
+    allowed_purposes: tuple[str, ...] = ()
+    in_flight_max: int = 1_000
+
+
+Spec: TypeAlias = (
+    ProviderSpec | ModelSpec | MissionProfileSpec | PolicySpec | BudgetSpec | TenantSpec
+)
+
+KINDS: dict[str, type[Spec]] = {
+    "Tenant": TenantSpec,
+    "Provider": ProviderSpec,
+    "Model": ModelSpec,
+    "MissionProfile": MissionProfileSpec,
+    "Policy": PolicySpec,
+    "Budget": BudgetSpec,
+}
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One document, parsed: its kind, its metadata, its typed spec."""
+
+    kind: str
+    metadata: Metadata
+    spec: Spec

@@ -1,0 +1,1 @@
+"""Which of the allowed models is tried next."""

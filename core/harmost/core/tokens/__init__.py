@@ -1,0 +1,1 @@
+"""How many tokens a text will be, before the provider says."""

@@ -1,0 +1,1 @@
+"""What does: transport, stores, clocks, providers and the four services."""
