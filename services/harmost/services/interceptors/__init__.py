@@ -1,0 +1,1 @@
+"""What every RPC passes before its servicer: key, role, bounds; and how errors leave."""

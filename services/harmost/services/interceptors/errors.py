@@ -1,0 +1,88 @@
+"""`HarmostError` to gRPC status: the one place where the error tree meets the wire."""
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from harmost.core import errors
+
+__all__ = ["DOMAIN", "STATUS_CODES", "status_of"]
+
+DOMAIN = "harmost.dev"
+
+# Every class of the tree, subclasses included: a test holds this complete.
+STATUS_CODES: dict[type[errors.HarmostError], grpc.StatusCode] = {
+    errors.HarmostError: grpc.StatusCode.INTERNAL,
+    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidDocuments: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.PolicyDenied: grpc.StatusCode.PERMISSION_DENIED,
+    errors.BudgetExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.NotPossibleNow: grpc.StatusCode.UNAVAILABLE,
+    errors.ProviderFailed: grpc.StatusCode.UNAVAILABLE,
+    errors.StepFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ServiceUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+}
+
+VIOLATIONS_MAX = 50  # status details travel in a header list that clients bound at 8 KiB
+VIOLATION_CHARS_MAX = 300
+DETAILS_BYTES_MAX = 5_000
+
+
+def status_of(error: errors.HarmostError) -> grpc.Status:
+    """The rich status of `error`: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    details = [_packed(_error_info(error))]
+    if isinstance(error, errors.InvalidInput) and error.violations:
+        details.append(_packed(_bad_request(error)))
+    if isinstance(error, errors.RateLimited):
+        details.append(_packed(_retry_info(error)))
+    return rpc_status.to_status(
+        status_pb2.Status(
+            code=STATUS_CODES[type(error)].value[0],
+            message=error.message,
+            details=details,
+        )
+    )
+
+
+def _error_info(error: errors.HarmostError) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(
+        reason=error.reason, domain=DOMAIN, metadata=dict(error.details)
+    )
+
+
+def _bad_request(error: errors.InvalidInput) -> error_details_pb2.BadRequest:
+    found = error_details_pb2.BadRequest()
+    for violation in error.violations[:VIOLATIONS_MAX]:
+        if found.ByteSize() > DETAILS_BYTES_MAX:
+            break
+        found.field_violations.add(
+            field=violation.field[:VIOLATION_CHARS_MAX],
+            description=violation.description[:VIOLATION_CHARS_MAX],
+        )
+    return found
+
+
+def _retry_info(error: errors.RateLimited) -> error_details_pb2.RetryInfo:
+    delay = Duration()
+    delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def _packed(
+    message: error_details_pb2.ErrorInfo
+    | error_details_pb2.BadRequest
+    | error_details_pb2.RetryInfo,
+) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

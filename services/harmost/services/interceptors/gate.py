@@ -1,0 +1,186 @@
+"""The one interceptor: key, role, deadline and bounds before the servicer, errors after it.
+
+Wrapping is done once for each method, not for each call. Health and reflection need no key.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError, Message
+
+from harmost.core.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    HarmostError,
+    InvalidInput,
+    Unauthenticated,
+)
+from harmost.options.v1 import options_pb2
+from harmost.services.interceptors.bounds import check
+from harmost.services.interceptors.errors import status_of
+from harmost.services.interceptors.principal import PRINCIPAL, Principal
+
+__all__ = ["Authenticate", "Gate"]
+
+log = logging.getLogger(__name__)
+
+# Open by convention of the ecosystem: load balancers probe one, developers explore with the other.
+OPEN_SERVICES = ("grpc.health.v1.", "grpc.reflection.")
+
+Authenticate = Callable[[str], Principal | None]
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class Malformed:
+    """Stands for a request that could not be decoded, until the call can be refused in order."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Gate(grpc.aio.ServerInterceptor):
+    """Lets a call through to its servicer. `authenticate` maps a key to its principal, or None."""
+
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
+        self._wrapped: dict[str, Handler] = {}  # bounded: one entry a method that exists
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            # None: the method does not exist; the server answers UNIMPLEMENTED.
+            if handler is None or method.startswith(tuple(f"/{name}" for name in OPEN_SERVICES)):
+                return handler
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        roles = _roles(method)
+        decode = _lenient(handler.request_deserializer)
+        encode = handler.response_serializer
+
+        def admit(context: Context) -> None:
+            PRINCIPAL.set(self._principal(context, roles, method))
+            remaining_s = context.time_remaining()
+            if remaining_s is not None and remaining_s <= 0:
+                raise DeadlineExceeded("the deadline has passed before the call began")
+
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                _unary(admit, handler.unary_unary), decode, encode
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _streaming(admit, handler.unary_stream, _checked), decode, encode
+            )
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                _streaming(admit, handler.stream_stream, _checked_each), decode, encode
+            )
+        raise TypeError(f"{method}: client streaming is not used by harmost's contracts")
+
+    def _principal(self, context: Context, roles: frozenset[str], method: str) -> Principal:
+        principal = self._authenticate(_bearer(context))
+        if principal is None:
+            raise Unauthenticated(
+                "the key is not known, is revoked or has expired: "
+                "make one with `harmost key create`"
+            )
+        if not principal.roles & roles:
+            raise Forbidden(
+                f"`{method[1:]}` needs one of the roles {', '.join(sorted(roles))}: "
+                f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}"
+            )
+        return principal
+
+
+def _unary(admit: Callable[[Context], None], behavior: Any) -> Any:
+    async def unary(request: Any, context: Context) -> Any:
+        try:
+            admit(context)
+            return await behavior(_checked(request), context)
+        except HarmostError as error:
+            await context.abort_with_status(status_of(error))
+        except (grpc.aio.AbortError, grpc.RpcError):
+            raise
+        except Exception as error:
+            await _abort_unexpected(context, error)
+
+    return unary
+
+
+def _streaming(
+    admit: Callable[[Context], None], behavior: Any, checked: Callable[[Any], Any]
+) -> Any:
+    async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            admit(context)
+            async for message in behavior(checked(request), context):
+                yield message
+        except HarmostError as error:
+            await context.abort_with_status(status_of(error))
+        except (grpc.aio.AbortError, grpc.RpcError):
+            raise
+        except Exception as error:
+            await _abort_unexpected(context, error)
+
+    return streaming
+
+
+async def _abort_unexpected(context: Context, error: Exception) -> NoReturn:
+    # The task root: what no one foresaw is logged whole and told to the caller without detail.
+    log.error("unexpected error while serving a call", exc_info=error)
+    await context.abort_with_status(
+        status_of(HarmostError("internal error: the server's log says more"))
+    )
+
+
+def _checked(request: Any) -> Message:
+    if isinstance(request, Malformed):
+        raise InvalidInput(f"the request cannot be decoded: {request.error}")
+    check(request)
+    return request  # type: ignore[no-any-return]
+
+
+async def _checked_each(requests: AsyncIterator[Any]) -> AsyncIterator[Message]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _lenient(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    def decode_or_mark(data: bytes) -> Any:
+        try:
+            return decode(data) if decode is not None else data
+        except DecodeError as error:
+            return Malformed(error)
+
+    return decode_or_mark
+
+
+def _bearer(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            text = value if isinstance(value, str) else value.decode("ascii", "replace")
+            scheme, _, token = text.partition(" ")
+            if scheme.lower() == "bearer" and token:
+                return token.strip()
+    raise Unauthenticated("no key: send the metadata `authorization: Bearer <key>`")
+
+
+def _roles(method: str) -> frozenset[str]:
+    service, _, name = method[1:].rpartition("/")
+    descriptor = descriptor_pool.Default().FindServiceByName(service)
+    access = descriptor.methods_by_name[name].GetOptions().Extensions[options_pb2.access]
+    return frozenset(
+        options_pb2.Role.Name(role).removeprefix("ROLE_").lower() for role in access.any_of
+    )
