@@ -119,11 +119,11 @@ def _plan(descriptor: Descriptor) -> Plan:
 
 
 def _field_plan(field: FieldDescriptor, bounds: options_pb2.Bounds) -> FieldPlan | None:
-    is_message = field.message_type is not None
-    is_map = is_message and field.message_type.GetOptions().map_entry
-    if not is_message and bounds == options_pb2.Bounds():
+    message = field.message_type
+    is_map = message is not None and message.GetOptions().map_entry
+    if message is None and bounds == options_pb2.Bounds():
         return None
-    value = field.message_type.fields_by_name["value"] if is_map else field
+    value = message.fields_by_name["value"] if message is not None and is_map else field
     enum = field.enum_type
     return FieldPlan(
         bytes_max=bounds.bytes_max,
@@ -133,5 +133,5 @@ def _field_plan(field: FieldDescriptor, bounds: options_pb2.Bounds) -> FieldPlan
         numbers=frozenset(enum.values_by_number) if bounds.defined_only and enum else None,
         repeated=field.is_repeated,
         map_value_is_message=value.message_type is not None if is_map else None,
-        message=is_message and not is_map,
+        message=message is not None and not is_map,
     )

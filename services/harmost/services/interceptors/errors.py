@@ -45,13 +45,14 @@ def status_of(error: errors.HarmostError) -> grpc.Status:
         details.append(_packed(_bad_request(error)))
     if isinstance(error, errors.RateLimited):
         details.append(_packed(_retry_info(error)))
-    return rpc_status.to_status(
+    status: grpc.Status = rpc_status.to_status(
         status_pb2.Status(
             code=STATUS_CODES[type(error)].value[0],
             message=error.message,
             details=details,
         )
     )
+    return status
 
 
 def _error_info(error: errors.HarmostError) -> error_details_pb2.ErrorInfo:

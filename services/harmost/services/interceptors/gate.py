@@ -5,7 +5,7 @@ Wrapping is done once for each method, not for each call. Health and reflection 
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -31,8 +31,11 @@ log = logging.getLogger(__name__)
 OPEN_SERVICES = ("grpc.health.v1.", "grpc.reflection.")
 
 Authenticate = Callable[[str], Principal | None]
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+    Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+else:
+    Context, Handler = grpc.aio.ServicerContext, grpc.RpcMethodHandler
 
 
 class Malformed:
@@ -51,9 +54,9 @@ class Gate(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> Handler | None:
         method = handler_call_details.method
         wrapped = self._wrapped.get(method)
         if wrapped is None:
@@ -113,7 +116,7 @@ def _unary(admit: Callable[[Context], None], behavior: Any) -> Any:
             await context.abort_with_status(status_of(error))
         except (grpc.aio.AbortError, grpc.RpcError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the task root
             await _abort_unexpected(context, error)
 
     return unary
@@ -131,7 +134,7 @@ def _streaming(
             await context.abort_with_status(status_of(error))
         except (grpc.aio.AbortError, grpc.RpcError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the task root
             await _abort_unexpected(context, error)
 
     return streaming

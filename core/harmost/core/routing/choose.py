@@ -1,0 +1,91 @@
+"""Which candidate is tried, and whether a failed attempt is followed by another. Pure.
+
+Today's order is the profile's; health, latency and price will weigh in here.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from harmost.core.budget.price import ModelPrice, worst_case_usd_nanos
+from harmost.core.policy.decision import Exclusion, RuleHit
+from harmost.core.providers.codec import ProviderErrorKind
+from harmost.core.resources.kinds import ModelSpec
+
+__all__ = ["HOPS", "chosen"]
+
+# Failures before the first token that another model may not share. A request that the provider
+# calls wrong is wrong elsewhere too, except that it may fit a longer context.
+HOPS: frozenset[ProviderErrorKind] = frozenset(
+    {
+        "connect_failed",
+        "throttled",
+        "quota_exhausted",
+        "overloaded",
+        "provider_error",
+        "auth",
+        "broken",
+        "stalled",
+        "context_too_long",
+    }
+)
+
+
+def chosen(
+    candidates: Sequence[str],
+    *,
+    models: Mapping[str, ModelSpec],
+    prices: Mapping[str, ModelPrice | None],
+    input_tokens: int,
+    output_tokens_max: int,
+    usd_per_1k_tokens_max: Fraction | None,
+    profile: str,
+) -> tuple[tuple[str, ...], tuple[Exclusion, ...]]:
+    """Candidates to try in order, and those left out: retired, too small, or too dear.
+
+    `input_tokens` is the estimate; the expected blended price is that of input and output together.
+    """
+    kept: list[str] = []
+    left_out: list[Exclusion] = []
+    for name in candidates:
+        why = _unfit(models[name], input_tokens)
+        if not why and usd_per_1k_tokens_max is not None:
+            why = _too_dear(
+                prices.get(name), input_tokens, output_tokens_max, usd_per_1k_tokens_max
+            )
+        if why:
+            left_out.append(Exclusion(model=name, hit=_hit(profile, why)))
+        else:
+            kept.append(name)
+    return tuple(kept), tuple(left_out)
+
+
+def _unfit(model: ModelSpec, input_tokens: int) -> str:
+    if model.status == "retired":
+        return "the model is retired"
+    if input_tokens >= model.context_tokens_max:
+        return (
+            f"about {input_tokens} input tokens do not fit its context of "
+            f"{model.context_tokens_max}"
+        )
+    return ""
+
+
+def _too_dear(
+    price: ModelPrice | None, input_tokens: int, output_tokens_max: int, ceiling: Fraction
+) -> str:
+    if price is None:
+        return "its price is not known, and the profile has a cost ceiling"
+    usd_nanos = worst_case_usd_nanos(
+        price, input_tokens_max=input_tokens, output_tokens_max=output_tokens_max
+    )
+    blended = Fraction(usd_nanos, 1_000_000) / max(input_tokens + output_tokens_max, 1)
+    if blended > ceiling:
+        return (
+            f"an attempt would cost ${float(blended):.6f} for 1,000 tokens: "
+            f"the ceiling is ${float(ceiling):.6f}"
+        )
+    return ""
+
+
+def _hit(profile: str, message: str) -> RuleHit:
+    return RuleHit(policy=f"profile {profile}", rule="choose", effect="require", message=message)

@@ -1,0 +1,67 @@
+"""The error tree meets the wire completely, and tells enough."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from harmost.core import errors
+from harmost.services.interceptors.errors import DOMAIN, STATUS_CODES, status_of
+
+
+def tree(root: type[errors.HarmostError]) -> Iterator[type[errors.HarmostError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+
+def parsed(status: grpc.Status) -> status_pb2.Status:
+    found = dict(status.trailing_metadata)
+    return status_pb2.Status.FromString(found["grpc-status-details-bin"])
+
+
+def test_every_error_has_a_status() -> None:
+    assert set(tree(errors.HarmostError)) == set(STATUS_CODES)
+
+
+def test_reasons_are_unique_and_upper_snake() -> None:
+    reasons = [error.reason for error in tree(errors.HarmostError)]
+    assert len(set(reasons)) == len(reasons)
+    assert all(reason.isupper() and len(reason) <= 63 for reason in reasons)
+
+
+def test_the_tree_is_drawn_whole_in_its_module() -> None:
+    drawn = errors.__doc__ or ""
+    assert all(error.__name__ in drawn for error in tree(errors.HarmostError))
+
+
+def test_error_info_carries_reason_domain_and_details() -> None:
+    status = parsed(status_of(errors.PolicyDenied("no", details={"rule": "stays-in-eu"})))
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, info.domain, info.metadata["rule"]) == (
+        "POLICY_DENIED",
+        DOMAIN,
+        "stays-in-eu",
+    )
+
+
+def test_rate_limit_says_when_to_retry_and_exhausted_budget_does_not() -> None:
+    retry = parsed(status_of(errors.RateLimited("later", retry_after_s=1.5)))
+    never = parsed(status_of(errors.BudgetExhausted("spent")))
+    info = error_details_pb2.RetryInfo()
+    assert retry.code == never.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert retry.details[1].Unpack(info)
+    assert info.retry_delay.ToMilliseconds() == 1500
+    assert len(never.details) == 1
+
+
+@pytest.mark.parametrize("count", [1, 49, 5000])
+def test_violations_are_named_within_what_a_header_holds(count: int) -> None:
+    violations = [errors.Violation(f"a.yaml:{n}:1", "x" * 400) for n in range(count)]
+    status = status_of(errors.InvalidInput("bad", violations=violations))
+    request = error_details_pb2.BadRequest()
+    assert parsed(status).details[1].Unpack(request)
+    assert request.field_violations[0].field == "a.yaml:0:1"
+    assert parsed(status).ByteSize() < 7000
