@@ -8,7 +8,7 @@ from grpc_status import rpc_status
 
 from harmost.core import errors
 
-__all__ = ["DOMAIN", "STATUS_CODES", "status_of"]
+__all__ = ["DOMAIN", "STATUS_CODES", "error_of", "status_of"]
 
 DOMAIN = "harmost.dev"
 
@@ -87,3 +87,38 @@ def _packed(
     packed = Any()
     packed.Pack(message)
     return packed
+
+
+def error_of(error: grpc.aio.AioRpcError, *, service: str) -> errors.HarmostError:
+    """What another service of the mesh answered, as the error that it raised there.
+
+    Without ErrorInfo it did not answer at all: `ServiceUnavailable` or `DeadlineExceeded`.
+    """
+    info = _info_of(error)
+    kind = _BY_REASON.get(info.reason) if info is not None else None
+    if info is not None and kind is not None:
+        rebuilt = kind.__new__(kind)
+        errors.HarmostError.__init__(rebuilt, error.details() or "", details=dict(info.metadata))
+        if isinstance(rebuilt, errors.InvalidInput):
+            rebuilt.violations = ()
+        if isinstance(rebuilt, errors.RateLimited):
+            rebuilt.retry_after_s = 1.0
+        return rebuilt
+    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.ServiceUnavailable(f"the {service} service did not answer in time")
+    return errors.ServiceUnavailable(
+        f"the {service} service does not answer: {error.code().name.lower()}: try again"
+    )
+
+
+_BY_REASON = {kind.reason: kind for kind in STATUS_CODES}
+
+
+def _info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info) and info.domain == DOMAIN:
+                    return info
+    return None
