@@ -1,0 +1,34 @@
+from libc.stdint cimport int64_t
+
+cdef enum:
+    UNITS = 3            # of the contract, from 1: nanodollars, tokens, requests
+    COUNTERS_MAX = 1024  # ceilings that one attempt may meet
+
+cdef struct Balance:
+    int64_t limit
+    int64_t settled
+    int64_t held
+    int64_t debt
+    int unit   # 0..UNITS-1
+    bint hard
+
+cdef Py_ssize_t reserve_all(
+    Balance** balances,
+    Py_ssize_t count,
+    const int64_t* amounts,
+    const int64_t* minimums,
+    int64_t* held,
+) noexcept nogil
+
+cdef Py_ssize_t close_all(
+    Balance** balances, Py_ssize_t count, const int64_t* held, const int64_t* used
+) noexcept nogil
+
+cdef class Counter:
+    cdef Balance _balance
+    cdef readonly int64_t id
+
+cdef class Hold:
+    cdef int64_t _held[UNITS]
+    cdef readonly tuple counters
+    cdef readonly bint open
