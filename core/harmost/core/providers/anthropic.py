@@ -1,0 +1,260 @@
+"""Codec for Anthropic's messages.
+
+Source: docs.anthropic.com, API reference "Messages" and "Streaming", version 2023-06-01, the last
+one that takes sampling parameters. Messages of one role in a row go as they are: the API joins them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from harmost.core.chat import FinishReason
+from harmost.core.providers.codec import (
+    Ended,
+    Event,
+    HttpRequest,
+    ProviderError,
+    ProviderErrorKind,
+    TextDelta,
+    UpstreamRequest,
+    UsageReported,
+)
+from harmost.core.providers.failures import (
+    UNREADABLE,
+    Tokens,
+    broken,
+    retry_after_s,
+    stated,
+)
+from harmost.core.providers.sse import SseParser
+from harmost.core.usage import TokenUsage
+
+__all__ = ["AnthropicCodec", "AnthropicParser"]
+
+_VERSION = "2023-06-01"
+
+_FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+_KINDS: Mapping[str, ProviderErrorKind] = {
+    "invalid_request_error": "rejected",
+    "authentication_error": "auth",
+    "permission_error": "auth",
+    "billing_error": "quota_exhausted",
+    "not_found_error": "rejected",
+    "request_too_large": "context_too_long",
+    "rate_limit_error": "throttled",
+    "overloaded_error": "overloaded",
+}
+
+
+class _CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: Tokens | None = None
+    ephemeral_1h_input_tokens: Tokens | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    thinking_tokens: Tokens | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
+    cache_creation: _CacheCreation | None = None
+    output_tokens: Tokens | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Message(msgspec.Struct):
+    id: str | None = None
+    usage: _Usage | None = None
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    stop_reason: str | None = None
+
+
+class _Block(msgspec.Struct):
+    text: str | None = None
+
+
+class _Frame(msgspec.Struct):
+    """Any event of the stream: new kinds may come, so their names are not an enumeration."""
+
+    type: str
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: Any = None
+
+
+_frame_decoder = msgspec.json.Decoder(_Frame)
+_error_decoder = msgspec.json.Decoder(_ErrorBody)
+
+
+class AnthropicCodec:
+    """`POST /v1/messages`, streamed. The base URL ends before the API version."""
+
+    def request(self, request: UpstreamRequest) -> HttpRequest:
+        """The streamed request for `request`; system messages become the one `system` text."""
+        generation = request.generation
+        body: dict[str, object] = {
+            "model": request.vendor_model_id,
+            "max_tokens": request.output_tokens_max,
+            "messages": [
+                {"role": m.role, "content": m.text} for m in request.messages if m.role != "system"
+            ],
+            "stream": True,
+        }
+        system = "\n\n".join(m.text for m in request.messages if m.role == "system")
+        if system:
+            body["system"] = system
+        if generation.temperature_permille is not None:
+            body["temperature"] = generation.temperature_permille / 1000
+        if generation.top_p_permille is not None:
+            body["top_p"] = generation.top_p_permille / 1000
+        if generation.stop:
+            body["stop_sequences"] = generation.stop
+        return HttpRequest(
+            path="/v1/messages",
+            headers={
+                "content-type": "application/json",
+                "accept": "text/event-stream",
+                "anthropic-version": _VERSION,
+            },
+            body=msgspec.json.encode(body),
+        )
+
+    def auth_headers(self, secret: str) -> Mapping[str, str]:
+        """The key as `x-api-key`; none when `secret` is empty."""
+        return {"x-api-key": secret} if secret else {}
+
+    def parser(self) -> "AnthropicParser":
+        """A fresh parser for one streamed answer."""
+        return AnthropicParser()
+
+    def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """What an answer that is no stream means. `headers` in lower case."""
+        try:
+            error = _error_decoder.decode(body).error
+        except UNREADABLE:
+            error = None
+        return stated(error, kinds=_KINDS, status=status, retry_after_s=retry_after_s(headers))
+
+
+class AnthropicParser:
+    """Reads one streamed answer; every fault becomes a `ProviderError`, never an exception."""
+
+    def __init__(self) -> None:
+        self._sse = SseParser()
+        self._over = False
+        self._id = ""
+        self._finish: FinishReason | None = None
+        self._usage = _Usage()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
+        events: list[Event] = []
+        if self._over:
+            return events
+        for event in self._sse.feed(data):
+            try:
+                frame = _frame_decoder.decode(event.data)
+            except UNREADABLE as error:
+                self._end(broken(f"the stream holds what is no event: {error}"), events)
+                return events
+            self._take(frame, events)
+            if self._over:
+                return events
+        if self._sse.overflowed:
+            self._end(broken("an event of the stream is larger than its bound"), events)
+        return events
+
+    def finish(self) -> list[Event]:
+        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
+        events: list[Event] = []
+        if not self._over:
+            self._end(broken("the stream ended before `message_stop`"), events)
+        return events
+
+    def _take(self, frame: _Frame, events: list[Event]) -> None:
+        match frame.type:
+            case "content_block_delta":
+                if frame.delta is not None and frame.delta.text:
+                    events.append(TextDelta(frame.delta.text))
+            case "content_block_start":
+                if frame.content_block is not None and frame.content_block.text:
+                    events.append(TextDelta(frame.content_block.text))
+            case "message_start":
+                if frame.message is not None:
+                    self._id = frame.message.id or ""
+                    self._report(frame.message.usage, events, exact=False)
+            case "message_delta":
+                if frame.delta is not None and frame.delta.stop_reason is not None:
+                    self._finish = _FINISH.get(frame.delta.stop_reason, "stop")
+                self._report(frame.usage, events, exact=True)
+            case "message_stop":
+                if self._finish is None:
+                    self._end(broken("the stream ended without a stop reason"), events)
+                else:
+                    self._end(Ended(self._finish, self._id), events)
+            case "error":
+                self._end(stated(frame.error, kinds=_KINDS), events)
+            case _:
+                pass  # pings, block ends, and kinds to come
+
+    def _report(self, usage: _Usage | None, events: list[Event], *, exact: bool) -> None:
+        """Lay `usage` over what was said before; until the last word the output is not exact."""
+        if usage is None:
+            return
+        known = self._usage
+        for name in _Usage.__struct_fields__:
+            value = getattr(usage, name)
+            if value is not None:
+                setattr(known, name, value)
+        if known.input_tokens is None or known.output_tokens is None:
+            return  # absent is not zero
+        normal = _normal(known, exact=exact and usage.output_tokens is not None)
+        if normal.reasoning_output_tokens > normal.output_tokens:
+            self._end(broken("the usage holds a part that is larger than its whole"), events)
+        else:
+            events.append(UsageReported(normal))
+
+    def _end(self, event: Event, events: list[Event]) -> None:
+        self._over = True
+        events.append(event)
+
+
+def _normal(usage: _Usage, *, exact: bool) -> TokenUsage:
+    """Anthropic counts cached input beside `input_tokens`; harmost counts it inside."""
+    split = usage.cache_creation or _CacheCreation()
+    one_hour = split.ephemeral_1h_input_tokens or 0
+    five_minutes = split.ephemeral_5m_input_tokens or 0
+    # Written to the cache without a lifetime: five minutes is the vendor's default.
+    five_minutes = max(five_minutes, (usage.cache_creation_input_tokens or 0) - one_hour)
+    cached = usage.cache_read_input_tokens or 0
+    details = usage.output_tokens_details or _OutputDetails()
+    return TokenUsage(
+        input_tokens=(usage.input_tokens or 0) + five_minutes + one_hour + cached,
+        cached_input_tokens=cached,
+        cache_write_5m_input_tokens=five_minutes,
+        cache_write_1h_input_tokens=one_hour,
+        output_tokens=usage.output_tokens or 0,
+        reasoning_output_tokens=details.thinking_tokens or 0,
+        exact=exact,
+    )
