@@ -30,16 +30,20 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Redaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A data class that is replaced before anything is sent. `how`: "label" or "mask_last4"."""
+    """A data class that is replaced before anything is sent. `how`: "label" or "mask_last4".
+
+    `spans` is how many were replaced, once they were.
+    """
 
     data_class: str
     how: str
+    spans: int = 0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One decision. `denied_by` is set exactly when `effect` is "deny"; `candidates` keep the order given.
 
-    `output_tokens_max` is the tightest cap; 0 means no rule caps.
+    `output_tokens_max` is the tightest cap; 0 means no rule caps. `data_classes` were found in the input.
     """
 
     effect: Literal["allow", "deny"]
@@ -50,3 +54,4 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     redactions: tuple[Redaction, ...] = ()
     denied_by: RuleHit | None = None
     snapshot_generation: int = 0
+    data_classes: tuple[str, ...] = ()
