@@ -1,0 +1,207 @@
+"""The rows of a Router's journal: what it must still know after it died. Says nothing about files.
+
+A mission is opened, its attempts are opened and closed, settlements are acknowledged, the mission
+is closed with its record, and the record is shipped. Times are Unix nanoseconds, durations
+nanoseconds, money nanodollars.
+
+Rows are stored as arrays, so a field may only be added at the end, with a default; a tag is never
+used for another row.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from harmost.core.budget.price import ModelPrice
+from harmost.core.policy.decision import Decision
+from harmost.core.usage import TokenUsage
+
+__all__ = [
+    "AttemptClosed",
+    "AttemptOpened",
+    "AttemptOutcome",
+    "AttemptSummary",
+    "MissionClosed",
+    "MissionOpened",
+    "MissionStatus",
+    "Outcome",
+    "OutcomeReported",
+    "RecordSummary",
+    "Resolution",
+    "Row",
+    "SettleAcked",
+    "Shipped",
+]
+
+MissionStatus = Literal[
+    "completed",
+    "policy_denied",
+    "budget_denied",
+    "failed",
+    "cancelled",
+    "interrupted",
+]
+
+AttemptOutcome = Literal[
+    "completed",
+    "connect_failed",
+    "throttled",
+    "provider_error",
+    "rejected",
+    "broken",
+    "stalled",
+    "cancelled",
+    "deadline",
+    "budget_cut",
+    "not_admitted",
+    "interrupted",
+]
+
+# What Budget must be told about a closed attempt; "none" where it holds nothing.
+Resolution = Literal["settle", "void", "none"]
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A part of a row."""
+
+
+class AttemptSummary(_Stored, frozen=True):
+    """One attempt as it ended. `started_at_ns` is when it was sent; 0 in `first_token_ns`: no token."""
+
+    attempt_id: str
+    model: str
+    provider: str
+    outcome: AttemptOutcome
+    started_at_ns: int
+    error: str = ""
+    usage: TokenUsage = TokenUsage()
+    cost_usd_nanos: int = 0
+    first_token_ns: int = 0
+    total_ns: int = 0
+    step_index: int = 0
+    held_usd_nanos: int = 0
+    provider_response_id: str = ""
+
+
+class Outcome(_Stored, frozen=True):
+    """What a caller later said about an answer: `score_permille` from 0 (bad) to 1000 (good)."""
+
+    name: str
+    score_permille: int
+    reported_at_ns: int
+
+
+class RecordSummary(_Stored, frozen=True):
+    """One mission as it ended: all that is ever told of it, never prompt or answer text.
+
+    `redacted_spans` counts replaced spans by data class; `journal_sequence` is 0 until it is shipped.
+    """
+
+    record_id: str
+    tenant: str
+    profile: str
+    principal: str
+    router_id: str
+    status: MissionStatus
+    started_at_ns: int
+    reason: str = ""
+    agent_id: str = ""
+    end_user_id: str = ""
+    labels: Mapping[str, str] = {}
+    decision: Decision | None = None
+    data_classes: tuple[str, ...] = ()
+    redacted_spans: Mapping[str, int] = {}
+    attempts: tuple[AttemptSummary, ...] = ()
+    usage: TokenUsage = TokenUsage()
+    cost_usd_nanos: int = 0
+    total_ns: int = 0
+    first_token_ns: int = 0
+    added_ns: int = 0
+    steps: tuple[str, ...] = ()
+    journal_sequence: int = 0
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class MissionOpened(_Stored, frozen=True, tag=1):
+    """A call was admitted. `decision` is the one of its first step, where that is made by now."""
+
+    record_id: str
+    tenant: str
+    profile: str
+    principal: str
+    router_id: str
+    started_at_ns: int
+    agent_id: str = ""
+    end_user_id: str = ""
+    labels: Mapping[str, str] = {}
+    decision: Decision | None = None
+    data_classes: tuple[str, ...] = ()
+    redacted_spans: Mapping[str, int] = {}
+
+
+class AttemptOpened(_Stored, frozen=True, tag=2):
+    """An attempt is about to be reserved and sent; enough to settle it if the Router dies now.
+
+    `price` is the one that settles it; None: unknown. The path is where it is charged.
+    """
+
+    record_id: str
+    attempt_id: str
+    model: str
+    provider: str
+    vendor_model_id: str
+    started_at_ns: int
+    tenant: str
+    profile: str
+    agent_id: str = ""
+    end_user_id: str = ""
+    step_index: int = 0
+    held_usd_nanos: int = 0
+    held_tokens: int = 0
+    input_tokens_max: int = 0
+    price: ModelPrice | None = None
+
+
+class AttemptClosed(_Stored, frozen=True, tag=3):
+    """An attempt ended. Until a `SettleAcked` follows, its resolution is owed to Budget."""
+
+    record_id: str
+    attempt: AttemptSummary
+    resolution: Resolution
+
+
+class SettleAcked(_Stored, frozen=True, tag=4):
+    """Budget has taken the settlement, or the void, of an attempt."""
+
+    attempt_id: str
+
+
+class MissionClosed(_Stored, frozen=True, tag=5):
+    """A mission ended; its record waits to be shipped."""
+
+    record: RecordSummary
+
+
+class OutcomeReported(_Stored, frozen=True, tag=6):
+    """A caller said how good an answer was; waits to be shipped."""
+
+    record_id: str
+    outcome: Outcome
+
+
+class Shipped(_Stored, frozen=True, tag=7):
+    """Telemetry has every record and outcome up to and with the row numbered `sequence`."""
+
+    sequence: int
+
+
+Row: TypeAlias = (
+    MissionOpened
+    | AttemptOpened
+    | AttemptClosed
+    | SettleAcked
+    | MissionClosed
+    | OutcomeReported
+    | Shipped
+)
