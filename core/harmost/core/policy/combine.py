@@ -1,0 +1,93 @@
+"""What matching rules add up to. The table in engine.py says how effects combine."""
+
+from collections.abc import Sequence
+
+from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
+from harmost.core.policy.match import Match, all_of
+from harmost.core.policy.rules import CompiledRule
+
+__all__ = ["combined"]
+
+
+def combined(matches: Sequence[Match], candidates: Sequence[str], *, generation: int) -> Decision:
+    """The decision of `matches`, which are in order. O(rules + candidates)."""
+    hits = tuple(match.hit for match in matches if _named(match))
+    taken_by, remaining, denied_by = _taken(matches, all_of(candidates))
+    exclusions = tuple(
+        Exclusion(model=name, hit=taken_by[index])
+        for index, name in enumerate(candidates)
+        if index in taken_by
+    )
+    if denied_by is not None:
+        return Decision(
+            effect="deny",
+            hits=hits,
+            exclusions=exclusions,
+            denied_by=denied_by,
+            snapshot_generation=generation,
+        )
+    counting = [match.rule for match in matches if _enforced(match) and match.mask & remaining]
+    return Decision(
+        effect="allow",
+        hits=hits,
+        exclusions=exclusions,
+        candidates=tuple(name for index, name in enumerate(candidates) if remaining >> index & 1),
+        output_tokens_max=_tightest(counting),
+        redactions=_union(counting),
+        snapshot_generation=generation,
+    )
+
+
+def _named(match: Match) -> bool:
+    if match.hit.effect == "require" and not _enforced(match):
+        return match.unmet != 0
+    return match.mask != 0
+
+
+def _enforced(match: Match) -> bool:
+    return match.hit.mode == "enforce"
+
+
+def _taken(
+    matches: Sequence[Match], everything: int
+) -> tuple[dict[int, RuleHit], int, RuleHit | None]:
+    """Which rule took each candidate first, what remains, and the rule that took the last."""
+    taken_by: dict[int, RuleHit] = {}
+    remaining = everything
+    denied_by: RuleHit | None = None
+    excepted = excepted_below = 0  # by allow rules above this priority; by those down to it
+    priority = None
+    for match in filter(_enforced, matches):
+        if match.rule.priority != priority:
+            excepted, priority = excepted_below, match.rule.priority
+        if match.hit.effect == "allow":
+            excepted_below |= match.mask
+            continue
+        denied = match.mask & ~excepted if match.hit.effect == "deny" else match.unmet
+        taken = denied & remaining
+        if not taken:
+            continue
+        remaining &= ~taken
+        taken_by.update((index, match.hit) for index in _bits(taken))
+        if not remaining:
+            denied_by = match.hit
+    return taken_by, remaining, denied_by
+
+
+def _bits(mask: int) -> list[int]:
+    return [index for index in range(mask.bit_length()) if mask >> index & 1]
+
+
+def _tightest(rules: Sequence[CompiledRule]) -> int:
+    caps = [rule.output_tokens_max for rule in rules if rule.output_tokens_max]
+    return min(caps, default=0)
+
+
+def _union(rules: Sequence[CompiledRule]) -> tuple[Redaction, ...]:
+    """Each class once, by name; "label", which shows nothing of what it replaces, wins."""
+    redactions: dict[str, Redaction] = {}
+    for rule in rules:
+        for redaction in rule.redactions:
+            if redaction.how == "label" or redaction.data_class not in redactions:
+                redactions[redaction.data_class] = redaction
+    return tuple(redactions[name] for name in sorted(redactions))
