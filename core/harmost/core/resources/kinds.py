@@ -292,3 +292,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     metadata: Metadata
     spec: Spec
+
+    @property
+    def owner(self) -> str:
+        """Tenant path that it belongs to, "" for the whole deployment; a `Tenant` is its own."""
+        return self.metadata.name if self.kind == "Tenant" else self.metadata.tenant

@@ -1,0 +1,276 @@
+"""What one document says by itself: values out of range, and fields that contradict each other.
+
+Needs no other document. A value that may be a secret is never repeated in a message.
+"""
+
+import re
+from typing import NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+from harmost.core.budget.price import usd_nanos
+from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX, STEPS_MAX
+from harmost.core.resources.keys import expires_s, is_hash, is_key_id
+from harmost.core.resources.kinds import (
+    BudgetSpec,
+    Key,
+    Limit,
+    MissionProfileSpec,
+    ModelSpec,
+    Principal,
+    ProviderSpec,
+    Step,
+    TenantSpec,
+)
+from harmost.core.resources.parse import ParsedDocument
+from harmost.core.resources.shapes import Report, quoted
+
+__all__ = ["check_document"]
+
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
+_RETENTION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_|~-]+")
+_SECRET_HEADERS = frozenset(
+    ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "x-goog-api-key")
+)
+TIMEOUT_MS_MAX = 24 * 3600 * 1000
+
+Path: TypeAlias = tuple[str | int, ...]
+
+
+def check_document(parsed: ParsedDocument, report: Report) -> None:
+    """Report everything in the document that cannot be meant. O(document)."""
+    check = _Check(parsed, report)
+    match parsed.document.spec:
+        case TenantSpec() as spec:
+            _check_tenant(spec, check)
+        case ProviderSpec() as spec:
+            _check_provider(spec, check)
+        case ModelSpec() as spec:
+            _check_model(spec, check)
+        case MissionProfileSpec() as spec:
+            _check_profile(spec, check)
+        case BudgetSpec() as spec:
+            _check_budget(spec, check)
+        case _:
+            pass  # a policy's rules are checked where they are compiled
+
+
+class _Check(NamedTuple):
+    """One document under check."""
+
+    parsed: ParsedDocument
+    report: Report
+
+    def wrong(self, path: Path, message: str) -> None:
+        """Report `message` where `path` stands in the spec."""
+        self.report(self.parsed.where("spec", *path), message)
+
+    def within(self, path: Path, value: int, *, least: int, most: int = 2**53) -> None:
+        """Report a `value` outside least..most."""
+        if not least <= value <= most:
+            upper = f" and at most {most}" if value > most else ""
+            self.wrong(path, f"`{path[-1]}` {value} is out of range: write at least {least}{upper}")
+
+
+def _check_tenant(spec: TenantSpec, check: _Check) -> None:
+    metadata = check.parsed.document.metadata
+    if metadata.tenant not in ("", metadata.name):
+        check.report(
+            check.parsed.where("metadata", "tenant"),
+            "a tenant belongs to itself, its name is its whole path: remove `metadata.tenant`",
+        )
+    check.within(("in_flight_max",), spec.in_flight_max, least=1)
+    names: set[str] = set()
+    for index, principal in enumerate(spec.principals):
+        if not principal.name or principal.name in names:
+            check.wrong(
+                ("principals", index, "name"),
+                f"principal {quoted(principal.name)} has no name of its own: give it one",
+            )
+        names.add(principal.name)
+        _check_keys(principal, index, check)
+
+
+def _check_keys(principal: Principal, index: int, check: _Check) -> None:
+    for key_index, key in enumerate(principal.keys):
+        path = ("principals", index, "keys", key_index)
+        if not is_key_id(key.id):
+            check.wrong((*path, "id"), "`id` is not a key's id: make one with `harmost key create`")
+        if not is_hash(key.hash):
+            check.wrong(
+                (*path, "hash"),
+                "`hash` is not `sha256:` and 64 hex digits: "
+                "put what `harmost key create` prints, never the key itself",
+            )
+        if _unreadable_expiry(key):
+            check.wrong(
+                (*path, "expires"),
+                f"{quoted(key.expires)} is no time: write RFC 3339, like `2027-01-31T00:00:00Z`",
+            )
+
+
+def _unreadable_expiry(key: Key) -> bool:
+    try:
+        expires_s(key)
+    except (ValueError, OverflowError):
+        return True
+    return False
+
+
+def _check_provider(spec: ProviderSpec, check: _Check) -> None:
+    problem = _url_problem(spec.base_url)
+    if problem:
+        check.wrong(("base_url",), problem)
+    if spec.credentials and not _REFERENCE.fullmatch(spec.credentials):
+        check.wrong(
+            ("credentials",),
+            "`credentials` is not a reference: write `env:NAME` or `file:PATH`, never the secret",
+        )
+    for name in ("connect", "first_byte", "idle", "total"):
+        field = f"{name}_timeout_ms"
+        check.within((field,), getattr(spec, field), least=1, most=TIMEOUT_MS_MAX)
+    if spec.total_timeout_ms < max(spec.connect_timeout_ms, spec.first_byte_timeout_ms):
+        check.wrong(
+            ("total_timeout_ms",),
+            "`total_timeout_ms` is less than a timeout within it: raise it or lower those",
+        )
+    check.within(("connections_max",), spec.connections_max, least=1, most=100_000)
+    check.within(("retention_days",), spec.retention_days, least=0)
+    if spec.usage_path and not spec.usage_path.startswith("/"):
+        check.wrong(("usage_path",), "`usage_path` is no path: begin it with `/`")
+    _check_headers(spec, check)
+
+
+def _check_headers(spec: ProviderSpec, check: _Check) -> None:
+    for name, value in spec.headers.items():
+        if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
+            check.wrong(("headers", name), f"header {quoted(name)} cannot be sent: correct it")
+        elif name.lower() in _SECRET_HEADERS:
+            check.wrong(
+                ("headers", name),
+                f"header {quoted(name)} carries a secret: name where it is kept in `credentials`",
+            )
+
+
+def _url_problem(url: str) -> str:
+    advice = "write `http://` or `https://`, a host and a path"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return f"`base_url` is no URL: {advice}"
+    if parts.username is not None or parts.password is not None:
+        return "`base_url` carries credentials: name where they are kept in `credentials`"
+    if parts.query or parts.fragment:
+        return "`base_url` has a query or fragment: leave them out, paths are added to it"
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+        return f"{quoted(url)} is no URL of a provider: {advice}"
+    return ""
+
+
+def _check_model(spec: ModelSpec, check: _Check) -> None:
+    if not spec.vendor_model_id:
+        check.wrong(("vendor_model_id",), "`vendor_model_id` is empty: write the vendor's name")
+    check.within(("context_tokens_max",), spec.context_tokens_max, least=1)
+    check.within(("output_tokens_max",), spec.output_tokens_max, least=1)
+    if spec.output_tokens_max > spec.context_tokens_max:
+        check.wrong(
+            ("output_tokens_max",),
+            f"`output_tokens_max` {spec.output_tokens_max} is more than `context_tokens_max` "
+            f"{spec.context_tokens_max}: lower it",
+        )
+    if not spec.capabilities:
+        check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")
+
+
+def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:
+    if bool(spec.steps) == bool(spec.models):
+        both = "both `steps` and `models`" if spec.steps else "neither `steps` nor `models`"
+        check.wrong(("models",), f"the profile has {both}: give exactly one of them")
+    if spec.steps and spec.system:
+        check.wrong(("system",), "`system` goes with `models`: move it into the steps")
+    if len(spec.steps) > STEPS_MAX:
+        check.wrong(("steps",), f"{len(spec.steps)} steps: at most {STEPS_MAX} are allowed")
+    _check_models(spec.models, ("models",), check)
+    for index, step in enumerate(spec.steps):
+        _check_step(step, index, check)
+    check.within(("output_tokens_max",), spec.output_tokens_max, least=1)
+    check.within(("input_bytes_max",), spec.input_bytes_max, least=1, most=INPUT_BYTES_MAX)
+    check.within(("attempts_max",), spec.attempts_max, least=1, most=CANDIDATES_MAX)
+    check.within(("snapshot_age_max_s",), spec.snapshot_age_max_s, least=1)
+    _check_promises(spec, check)
+    if spec.memory is not None:
+        check.within(("memory", "turns_max"), spec.memory.turns_max, least=1)
+        if not _RETENTION.fullmatch(spec.memory.retention):
+            check.wrong(
+                ("memory", "retention"),
+                f"{quoted(spec.memory.retention)} is no duration: write one like `30d` or `12h`",
+            )
+
+
+def _check_step(step: Step, index: int, check: _Check) -> None:
+    if not step.models:
+        check.wrong(("steps", index, "models"), f"step {quoted(step.name)} has no models: name one")
+    _check_models(step.models, ("steps", index, "models"), check)
+    path = ("steps", index, "output_tokens_max")
+    check.within(path, step.output_tokens_max, least=0)
+
+
+def _check_models(models: tuple[str, ...], path: Path, check: _Check) -> None:
+    if len(models) > CANDIDATES_MAX:
+        check.wrong(path, f"{len(models)} models: at most {CANDIDATES_MAX} are allowed")
+    for index, name in enumerate(models):
+        if name in models[:index]:
+            check.wrong((*path, index), f"model {quoted(name)} is named twice: remove one")
+
+
+def _check_promises(spec: MissionProfileSpec, check: _Check) -> None:
+    check.within(("sla", "ttft_p95_ms"), spec.sla.ttft_p95_ms, least=0)
+    check.within(("sla", "total_p95_ms"), spec.sla.total_p95_ms, least=0)
+    if 0 < spec.sla.total_p95_ms < spec.sla.ttft_p95_ms:
+        check.wrong(
+            ("sla", "ttft_p95_ms"),
+            "the first token may take longer than the whole answer: "
+            "lower `ttft_p95_ms` or raise `total_p95_ms`",
+        )
+    check.within(("hop", "stall_ms"), spec.hop.stall_ms, least=0)
+    if "stall" in spec.hop.on and not spec.hop.stall_ms:
+        check.wrong(("hop",), "`hop.on` has `stall` without `stall_ms`: say how long a stall is")
+    if spec.cost.usd_per_1k_tokens_max:
+        _check_usd(spec.cost.usd_per_1k_tokens_max, ("cost", "usd_per_1k_tokens_max"), check)
+
+
+def _check_budget(spec: BudgetSpec, check: _Check) -> None:
+    narrowed = [name for name in ("profile", "agent", "end_user") if getattr(spec, name)]
+    if len(narrowed) > 1:
+        check.wrong(
+            (narrowed[1],),
+            f"{' and '.join(f'`{name}`' for name in narrowed)} are both given: "
+            "write one budget for each",
+        )
+    if not spec.limits:
+        check.wrong(("limits",), "a budget without limits bounds nothing: add one")
+    for index, limit in enumerate(spec.limits):
+        _check_limit(limit, ("limits", index), check)
+
+
+def _check_limit(limit: Limit, path: Path, check: _Check) -> None:
+    given = [name for name in ("usd", "tokens", "requests") if getattr(limit, name)]
+    if len(given) != 1:
+        found = " and ".join(f"`{name}`" for name in given) or "none above 0"
+        check.wrong(path, f"a limit has one of `usd`, `tokens`, `requests`, this has {found}")
+    if limit.usd:
+        _check_usd(limit.usd, (*path, "usd"), check)
+    for name in ("tokens", "requests"):
+        check.within((*path, name), getattr(limit, name), least=0)
+    check.within((*path, "warn_at_percent"), limit.warn_at_percent, least=1, most=100)
+
+
+def _check_usd(text: str, path: Path, check: _Check) -> None:
+    try:
+        nanos = usd_nanos(text)
+    except ValueError as error:
+        check.wrong(path, str(error))
+        return
+    if nanos <= 0:
+        check.wrong(path, f"`{path[-1]}` {quoted(text)} is not above 0: write more or remove it")
