@@ -2,6 +2,7 @@
 
     HarmostError
     ├── InvalidInput          the request breaks a stated bound or cannot mean anything
+    │   ├── UnsupportedField  the contract has the field, this version does not carry it
     │   └── InvalidDocuments  resources do not parse, type-check or resolve
     ├── Unauthenticated       no key, or one that is not known
     ├── Forbidden             the key may not do this
@@ -43,6 +44,7 @@ __all__ = [
     "StepFailed",
     "Unauthenticated",
     "Unsupported",
+    "UnsupportedField",
     "Violation",
 ]
 
@@ -73,6 +75,12 @@ class InvalidInput(HarmostError):
     def __init__(self, message: str, *, violations: Sequence[Violation] = ()) -> None:
         super().__init__(message)
         self.violations = tuple(violations)
+
+
+class UnsupportedField(InvalidInput):
+    """The contract has the field, this version does not carry it: refused, never dropped."""
+
+    reason = "UNSUPPORTED_FIELD"
 
 
 class InvalidDocuments(InvalidInput):

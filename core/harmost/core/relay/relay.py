@@ -80,9 +80,14 @@ class Relay:
                 self.usage = event.usage
             elif isinstance(event, Ended):
                 self._end(event)
-            elif not self.done:
-                self.error = event
+            else:
+                self.fail(event)
         return texts
+
+    def fail(self, error: ProviderError) -> None:
+        """End with `error`, unless it has ended already."""
+        if not self.done:
+            self.error = error
 
     def _admit(self, text: str) -> bool:
         # INVARIANT: what was sent on fits the hold: each delta is at least one token, and

@@ -16,6 +16,7 @@ DOMAIN = "harmost.dev"
 STATUS_CODES: dict[type[errors.HarmostError], grpc.StatusCode] = {
     errors.HarmostError: grpc.StatusCode.INTERNAL,
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.UnsupportedField: grpc.StatusCode.INVALID_ARGUMENT,
     errors.InvalidDocuments: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,

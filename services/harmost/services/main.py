@@ -1,0 +1,236 @@
+"""Wires each service: the only place that knows how the parts fit. `run` is what the CLI calls."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc
+import uvloop
+
+from harmost.budget.v1 import budget_pb2_grpc
+from harmost.core.errors import InvalidInput
+from harmost.policy.v1 import policy_pb2_grpc
+from harmost.router.v1 import router_pb2_grpc
+from harmost.services.budget.service import BudgetServicer
+from harmost.services.budget.store import BudgetStore
+from harmost.services.interceptors.authenticate import authenticator
+from harmost.services.interceptors.gate import Authenticate, Gate
+from harmost.services.journal.journal import Journal
+from harmost.services.journal.shipper import Shipper
+from harmost.services.policy.service import PolicyServicer
+from harmost.services.policy.store import PolicyStore
+from harmost.services.providers.aiohttp_upstream import AiohttpUpstream
+from harmost.services.providers.endpoints import Endpoints
+from harmost.services.router.attempt import AttemptTools
+from harmost.services.router.budget import BudgetClient
+from harmost.services.router.mission import MissionTools
+from harmost.services.router.recovery import recover
+from harmost.services.router.service import RouterServicer
+from harmost.services.sandbox.server import SandboxServer
+from harmost.services.settings import Settings
+from harmost.services.snapshots.watcher import SnapshotWatcher
+from harmost.services.telemetry.service import TelemetryServicer
+from harmost.services.telemetry.store import TelemetryStore
+from harmost.services.transport import GrpcServer, bearer, channel, is_loopback
+from harmost.services.wire.tls import TlsFiles
+from harmost.telemetry.v1 import telemetry_pb2_grpc
+
+__all__ = ["SERVICES", "run"]
+
+log = logging.getLogger(__name__)
+
+Register = Callable[[grpc.aio.Server], str]
+
+
+def run(service: str, settings: Settings) -> int:
+    """Serve `service` until SIGINT or SIGTERM, then drain; the exit status. Raises `HarmostError`."""
+    uvloop.run(_serve(service, settings))
+    return 0
+
+
+async def _serve(service: str, settings: Settings) -> None:
+    _refuse_open_plaintext(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with SERVICES[service](settings):
+        await stop.wait()
+        log.info("draining for at most %.0f s", settings.grace_s)
+
+
+@asynccontextmanager
+async def _policy(settings: Settings) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(
+            contextlib.closing(PolicyStore(settings.data_dir / "policy.db"))
+        )
+        servicer = PolicyServicer(store)
+        await stack.enter_async_context(servicer.running())
+
+        def register(server: grpc.aio.Server) -> str:
+            policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
+            return "harmost.policy.v1.PolicyService"
+
+        keys = authenticator(_service_key(settings), servicer.current)
+        await stack.enter_async_context(_serving(settings, register, keys))
+        yield
+
+
+@asynccontextmanager
+async def _budget(settings: Settings) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(
+            contextlib.closing(BudgetStore(settings.data_dir / "budget.db"))
+        )
+        snapshots = await stack.enter_async_context(_snapshots(settings, "budget"))
+        servicer = BudgetServicer(store, snapshots)
+        await stack.enter_async_context(servicer.running())
+
+        def register(server: grpc.aio.Server) -> str:
+            budget_pb2_grpc.add_BudgetServiceServicer_to_server(servicer, server)
+            return "harmost.budget.v1.BudgetService"
+
+        keys = authenticator(_service_key(settings), snapshots.current)
+        await stack.enter_async_context(_serving(settings, register, keys))
+        yield
+
+
+@asynccontextmanager
+async def _telemetry(settings: Settings) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(
+            contextlib.closing(TelemetryStore(settings.data_dir / "telemetry.db"))
+        )
+        snapshots = await stack.enter_async_context(_snapshots(settings, "telemetry"))
+        servicer = TelemetryServicer(store)
+        await stack.enter_async_context(servicer.running())
+
+        def register(server: grpc.aio.Server) -> str:
+            telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(servicer, server)
+            return "harmost.telemetry.v1.TelemetryService"
+
+        keys = authenticator(_service_key(settings), snapshots.current)
+        await stack.enter_async_context(_serving(settings, register, keys))
+        yield
+
+
+@asynccontextmanager
+async def _router(settings: Settings) -> AsyncIterator[None]:
+    metadata = bearer(_service_key(settings))
+    async with AsyncExitStack() as stack:
+        journal = Journal(settings.data_dir / "journal", settings.router_id)
+        await stack.enter_async_context(journal.running())
+        snapshots = await stack.enter_async_context(_snapshots(settings, settings.router_id))
+        endpoints = Endpoints()
+        snapshots.on_change(lambda snapshot: endpoints.replace(snapshot.provider_specs))
+        telemetry = await stack.enter_async_context(channel(settings.telemetry_address))
+        shipper = Shipper(journal, telemetry, metadata=metadata)
+        await stack.enter_async_context(shipper.running())
+        budget_channel = await stack.enter_async_context(channel(settings.budget_address))
+        budget = BudgetClient(budget_channel, metadata=metadata, journal=journal)
+        await stack.enter_async_context(budget.running())
+        upstream = await stack.enter_async_context(AiohttpUpstream().running())
+        tools = MissionTools(AttemptTools(journal, budget, upstream), endpoints, settings.router_id)
+        servicer = RouterServicer(snapshots=snapshots, tools=tools, tls=_tls(settings) is not None)
+        await stack.enter_async_context(servicer.running())
+        await snapshots.ready(None)
+        await recover(tools.attempt, endpoints)
+
+        def register(server: grpc.aio.Server) -> str:
+            router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, server)
+            return "harmost.router.v1.RouterService"
+
+        keys = authenticator(_service_key(settings), snapshots.current)
+        await stack.enter_async_context(_serving(settings, register, keys))
+        yield
+
+
+@asynccontextmanager
+async def _sandbox(settings: Settings) -> AsyncIterator[None]:
+    host, _, port = settings.listen.rpartition(":")
+    server = SandboxServer(settings.data_dir / "sandbox-billing.jsonl")
+    async with server.running(host.strip("[]"), int(port)):
+        yield
+
+
+SERVICES = {
+    "policy": _policy,
+    "budget": _budget,
+    "telemetry": _telemetry,
+    "router": _router,
+    "sandbox": _sandbox,
+}
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, register: Register, authenticate: Authenticate
+) -> AsyncIterator[None]:
+    """Serve until the block ends, then drain."""
+    server = GrpcServer(
+        settings.transport,
+        interceptor=Gate(authenticate),
+        register=register,
+        listen=settings.listen,
+        tls=_tls(settings),
+    )
+    await server.start()
+    await server.set_serving(True)
+    log.info("serving on port %d", server.port)
+    try:
+        yield
+    finally:
+        await server.stop(settings.grace_s)
+
+
+@asynccontextmanager
+async def _snapshots(settings: Settings, watcher_id: str) -> AsyncIterator[SnapshotWatcher]:
+    async with channel(settings.policy_address) as policy:
+        watcher = SnapshotWatcher(
+            policy,
+            watcher_id=watcher_id,
+            metadata=bearer(_service_key(settings)),
+            cache_path=settings.data_dir / "snapshot.binpb",
+        )
+        async with watcher.running():
+            yield watcher
+
+
+def _service_key(settings: Settings) -> str:
+    path = settings.service_key_file
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"the service key `{path}` cannot be read: {error}: "
+            "name a file that holds the deployment's service key"
+        ) from None
+    if len(key) < 32:
+        raise InvalidInput(
+            f"the service key in `{path}` is shorter than 32 characters: make a longer one"
+        )
+    return key
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return TlsFiles(
+        certificate=Path(settings.tls_cert),
+        key=Path(settings.tls_key),
+        client_ca=Path(settings.tls_client_ca) if settings.tls_client_ca else None,
+    )
+
+
+def _refuse_open_plaintext(settings: Settings) -> None:
+    if is_loopback(settings.listen) or _tls(settings) is not None or settings.allow_insecure:
+        return
+    raise InvalidInput(
+        f"`{settings.listen}` is reachable from other machines and there is no TLS: "
+        "give --tls-cert and --tls-key, or --insecure-listen if you mean it"
+    )

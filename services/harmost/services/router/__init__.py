@@ -1,0 +1,1 @@
+"""The Router: governed calls, from admission to record. Start at service.py, then mission.py."""

@@ -1,0 +1,87 @@
+"""What happens during a mission, as the Router thinks of it. convert.py turns it into the wire's form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from harmost.core.audit.rows import AttemptOutcome, RecordSummary
+from harmost.core.chat import FinishReason
+from harmost.core.policy.decision import Decision
+
+__all__ = [
+    "Delta",
+    "Finished",
+    "Hop",
+    "MissionEvent",
+    "Started",
+    "StepFinished",
+    "StepStarted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The call is admitted and decided."""
+
+    record_id: str
+    tenant: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step's first attempt begins."""
+
+    step_index: int
+    step: str
+    model: str
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer."""
+
+    step_index: int
+    attempt_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """The exchange moved to another model."""
+
+    step_index: int
+    from_attempt_id: str
+    from_model: str
+    to_attempt_id: str
+    to_model: str
+    cause: AttemptOutcome
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A step ended, or was left out."""
+
+    step_index: int
+    step: str
+    skipped: bool = False
+    model: str = ""
+    output: Mapping[str, Any] | None = None
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The mission ended; the record is written."""
+
+    record: RecordSummary
+    finish_reason: FinishReason
+    model: str
+    provider: str
+    warnings: tuple[str, ...]
+    price_unknown: bool
+
+
+MissionEvent: TypeAlias = Started | StepStarted | Delta | Hop | StepFinished | Finished

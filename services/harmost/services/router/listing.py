@@ -1,0 +1,35 @@
+"""Models and profiles as callers may see them."""
+
+from collections.abc import Sequence
+
+from harmost.core.budget.price import ModelPrice
+from harmost.core.mission.steps import CompiledStep
+from harmost.core.resources.kinds import Metadata, ModelSpec
+from harmost.router.v1 import router_pb2
+
+__all__ = ["model_info", "profile_info"]
+
+
+def model_info(name: str, model: ModelSpec, price: ModelPrice | None) -> router_pb2.ModelInfo:
+    """A model of the catalog; prices are absent where they are not known."""
+    return router_pb2.ModelInfo(
+        name=name,
+        provider=model.provider,
+        vendor_model_id=model.vendor_model_id,
+        context_tokens_max=model.context_tokens_max,
+        region=model.region,
+        input_usd_picos_per_token=price.input_usd_picos if price else None,
+        output_usd_picos_per_token=price.output_usd_picos if price else None,
+        status=model.status,
+    )
+
+
+def profile_info(metadata: Metadata, steps: Sequence[CompiledStep]) -> router_pb2.ProfileInfo:
+    """A mission profile that may be called."""
+    return router_pb2.ProfileInfo(
+        name=metadata.name,
+        tenant=metadata.tenant,
+        steps=[step.name for step in steps],
+        models=steps[0].models,
+        description=metadata.description,
+    )

@@ -1,0 +1,114 @@
+"""After a kill: what the journal still owes is settled, and its open missions become `interrupted`.
+
+Runs before the Router serves. Evidence comes first: the provider's own books where it keeps any that
+can be asked; else the full hold is settled and marked as estimated, since money is never freed unseen.
+"""
+
+import logging
+import time
+
+from harmost.core.audit.recovery import interrupted_record
+from harmost.core.audit.rows import (
+    AttemptClosed,
+    AttemptOpened,
+    AttemptSummary,
+    MissionClosed,
+)
+from harmost.core.budget.price import cost_usd_nanos
+from harmost.core.errors import NotFound
+from harmost.core.usage import TokenUsage
+from harmost.services.providers.endpoints import Endpoints
+from harmost.services.providers.upstream import Billed, Unavailable
+from harmost.services.router.attempt import AttemptTools
+from harmost.services.router.budget import Amount, Owed
+
+__all__ = ["recover"]
+
+log = logging.getLogger(__name__)
+
+
+async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
+    """Close every open attempt and mission of the journal; pay what is owed."""
+    found = tools.journal.recovered
+    if not (found.unsettled or found.open_attempts or found.open_missions):
+        return
+    log.warning(
+        "recovering: %d attempts and %d missions were open, %d settlements owed",
+        len(found.open_attempts),
+        len(found.open_missions),
+        len(found.unsettled),
+    )
+    closed: dict[str, list[AttemptSummary]] = {}
+    for row in found.open_attempts:
+        closed.setdefault(row.record_id, []).append(await _close(row, tools, endpoints))
+    for mission in found.open_missions:
+        opened = mission.opened
+        attempts = (*mission.attempts, *closed.get(opened.record_id, ()))
+        tools.journal.append(MissionClosed(record=interrupted_record(opened, attempts)))
+    await tools.journal.sync()
+    for row in found.unsettled:
+        await tools.budget.pay(_owed(row))
+
+
+async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) -> AttemptSummary:
+    usage = await _usage(row, tools, endpoints)
+    amount = None if usage is None else _amount(row, usage)
+    summary = AttemptSummary(
+        attempt_id=row.attempt_id,
+        model=row.model,
+        provider=row.provider,
+        outcome="interrupted",
+        error="the Router died while this ran",
+        usage=usage or TokenUsage(),
+        cost_usd_nanos=(amount.usd_nanos or 0) if amount is not None else 0,
+        started_at_ns=row.started_at_ns,
+        total_ns=max(time.time_ns() - row.started_at_ns, 0),
+        step_index=row.step_index,
+        held_usd_nanos=row.held_usd_nanos,
+    )
+    closed = AttemptClosed(
+        record_id=row.record_id,
+        attempt=summary,
+        resolution="void" if amount is None else "settle",
+    )
+    tools.journal.append(closed)
+    await tools.budget.pay(Owed(row.attempt_id, amount, usage))
+    return summary
+
+
+async def _usage(
+    row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints
+) -> TokenUsage | None:
+    """What was billed; None: nothing. Without evidence, all that was held."""
+    try:
+        endpoint = endpoints.get(row.provider)
+    except NotFound:
+        billed: Billed | Unavailable | None = Unavailable(message="the provider is gone")
+    else:
+        billed = await tools.upstream.usage_lookup(endpoint, row.attempt_id)
+    if isinstance(billed, Billed):
+        return billed.usage
+    if billed is None:
+        return None
+    return TokenUsage(
+        input_tokens=row.input_tokens_max,
+        output_tokens=max(row.held_tokens - row.input_tokens_max, 0),
+        exact=False,
+    )
+
+
+def _amount(row: AttemptOpened, usage: TokenUsage) -> Amount:
+    if row.price is None:
+        return Amount(None, usage.total_tokens)
+    if not usage.exact:
+        return Amount(row.held_usd_nanos, usage.total_tokens)
+    return Amount(cost_usd_nanos(row.price, usage), usage.total_tokens)
+
+
+def _owed(row: AttemptClosed) -> Owed:
+    """What a closed attempt still owes. A model without a price owes tokens only."""
+    attempt = row.attempt
+    if row.resolution == "void":
+        return Owed(attempt.attempt_id, None, None)
+    amount = Amount(attempt.cost_usd_nanos, attempt.usage.total_tokens)
+    return Owed(attempt.attempt_id, amount, attempt.usage)

@@ -1,0 +1,258 @@
+"""RouterService: admits calls, runs a mission for each, converts what happens. mission.py does the rest.
+
+admit   principal, tenant, profile, sizes, claims, calls in flight, idempotency key
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import grpc
+
+from harmost.core.audit.rows import Outcome, OutcomeReported
+from harmost.core.chat import Call
+from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, ProviderFailed, Unsupported
+from harmost.core.limits import INPUT_BYTES_MAX
+from harmost.core.resources.snapshot import CompiledSnapshot
+from harmost.core.tenants import visible
+from harmost.router.v1 import router_pb2, router_pb2_grpc
+from harmost.services.interceptors.principal import Principal, current_principal
+from harmost.services.router.admission import IdempotencyKeys, InFlight
+from harmost.services.router.convert import (
+    AnyChatRequest,
+    call_of,
+    chat_response,
+    stream_response,
+)
+from harmost.services.router.events import Delta, Finished
+from harmost.services.router.listing import model_info, profile_info
+from harmost.services.router.mission import Mission, MissionTools
+from harmost.services.snapshots.watcher import SnapshotWatcher
+
+if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+else:
+    Context = grpc.aio.ServicerContext
+
+__all__ = ["RouterServicer"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class RouterServicer(router_pb2_grpc.RouterServiceServicer):
+    """Serves applications. Run `running` around it: what outlives a call belongs to it."""
+
+    def __init__(self, *, snapshots: SnapshotWatcher, tools: MissionTools, tls: bool) -> None:
+        self._snapshots = snapshots
+        self._tools = tools
+        self._tls = tls
+        self._in_flight = InFlight()
+        self._keys = IdempotencyKeys()
+        self._closing: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Own the tasks that settle abandoned calls; the end waits for them."""
+        async with asyncio.TaskGroup() as self._closing:
+            yield
+
+    async def StreamChat(
+        self, request: router_pb2.StreamChatRequest, context: Context
+    ) -> AsyncIterator[router_pb2.StreamChatResponse]:
+        with self._admitted(request, context) as mission:
+            sequence = 0
+            broken: Finished | None = None
+            async for event in mission.events():
+                yield stream_response(event, sequence)
+                sequence += 1
+                broken = event if _is_broken(event) else None
+            if broken is not None:
+                raise _broke(broken)
+
+    async def Chat(
+        self, request: router_pb2.ChatRequest, context: Context
+    ) -> router_pb2.ChatResponse:
+        with self._admitted(request, context) as mission:
+            texts: list[str] = []
+            step_index = 0
+            async for event in mission.events():
+                if isinstance(event, Delta):
+                    if event.step_index != step_index:
+                        step_index = event.step_index
+                        texts.clear()  # a later step's answer is the mission's
+                    texts.append(event.text)
+                elif isinstance(event, Finished):
+                    if _is_broken(event):
+                        raise _broke(event)
+                    return chat_response(texts, event)
+        raise AssertionError("a mission ends with `Finished` or an error")
+
+    async def Embed(
+        self, request: router_pb2.EmbedRequest, context: Context
+    ) -> router_pb2.EmbedResponse:
+        raise Unsupported("no provider codec of this version offers embeddings")
+
+    async def ReportOutcome(
+        self, request: router_pb2.ReportOutcomeRequest, context: Context
+    ) -> router_pb2.ReportOutcomeResponse:
+        journal = self._tools.attempt.journal
+        outcome = Outcome(
+            name=request.name,
+            score_permille=request.score_permille,
+            reported_at_ns=time.time_ns(),
+        )
+        journal.append(OutcomeReported(record_id=request.record_id, outcome=outcome))
+        await journal.flush()
+        return router_pb2.ReportOutcomeResponse()
+
+    async def ListModels(
+        self, request: router_pb2.ListModelsRequest, context: Context
+    ) -> router_pb2.ListModelsResponse:
+        snapshot, principal = self._snapshots.current(), current_principal()
+        known = {
+            name: model
+            for name, model in snapshot.catalog.models.items()
+            if _shared(principal.tenant, model.metadata.tenant)
+        }
+        page, token = _page(sorted(known), request.page_size, request.page_token)
+        return router_pb2.ListModelsResponse(
+            models=[model_info(name, known[name].spec, snapshot.prices[name]) for name in page],
+            next_page_token=token,
+        )
+
+    async def ListProfiles(
+        self, request: router_pb2.ListProfilesRequest, context: Context
+    ) -> router_pb2.ListProfilesResponse:
+        snapshot, principal = self._snapshots.current(), current_principal()
+        known = {
+            name: profile
+            for name, profile in snapshot.catalog.profiles.items()
+            if _shared(principal.tenant, profile.metadata.tenant)
+        }
+        page, token = _page(sorted(known), request.page_size, request.page_token)
+        return router_pb2.ListProfilesResponse(
+            profiles=[profile_info(known[name].metadata, snapshot.steps[name]) for name in page],
+            next_page_token=token,
+        )
+
+    # --- admit --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _admitted(self, request: AnyChatRequest, context: Context) -> Iterator[Mission]:
+        """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
+        principal, snapshot = current_principal(), self._snapshots.current()
+        call = self._admit(request, principal, snapshot)
+        tenants = {name: tenant.spec for name, tenant in snapshot.catalog.tenants.items()}
+        record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
+        self._in_flight.enter(call.tenant, tenants)
+        mission: Mission | None = None
+        try:
+            digest = _digest(request) if call.idempotency_key else b""
+            with self._keys.claimed(principal.name, call.idempotency_key, digest, record_id):
+                mission = Mission(
+                    call,
+                    record_id=record_id,
+                    snapshot=snapshot,
+                    tools=self._tools,
+                    tls=self._tls,
+                )
+                yield mission
+        finally:
+            if mission is None or mission.closed:
+                self._in_flight.leave(call.tenant)
+            else:
+                self._abandon(mission, context)
+
+    def _admit(
+        self, request: AnyChatRequest, principal: Principal, snapshot: CompiledSnapshot
+    ) -> Call:
+        profile = snapshot.catalog.profiles.get(request.profile)
+        if profile is None or not _shared(principal.tenant, profile.metadata.tenant):
+            raise NotFound(
+                f"no profile `{request.profile}` that this key may call: "
+                "see `harmost profiles` or apply a MissionProfile document"
+            )
+        age_s, age_max_s = self._snapshots.age_s(), profile.spec.snapshot_age_max_s
+        if age_s > age_max_s:
+            raise NotPossibleNow(
+                f"the policy snapshot is {age_s:.0f} s old, older than the {age_max_s} s that "
+                f"`{request.profile}` allows: see that the Policy service runs"
+            )
+        tenant = _charged(request, principal, profile.metadata.tenant, snapshot)
+        input_bytes = sum(len(p.text.encode()) for m in request.messages for p in m.parts)
+        input_bytes_max = min(profile.spec.input_bytes_max, INPUT_BYTES_MAX)
+        if input_bytes > input_bytes_max:
+            raise InvalidInput(
+                f"the messages are {input_bytes} bytes: "
+                f"profile `{request.profile}` takes at most {input_bytes_max}"
+            )
+        return call_of(request, principal=principal, tenant=tenant)
+
+    def _abandon(self, mission: Mission, context: Context) -> None:
+        remaining_s = context.time_remaining()
+        late = remaining_s is not None and remaining_s <= 0
+        assert self._closing is not None  # INVARIANT: calls are served inside `running`
+        self._closing.create_task(self._close_abandoned(mission, late), name="router.abandoned")
+
+    async def _close_abandoned(self, mission: Mission, late: bool) -> None:
+        try:
+            await mission.abandon("deadline" if late else "cancelled")
+        except Exception:
+            # The journal has its open rows: the next start settles what could not be settled now.
+            log.exception("abandoned mission `%s` could not be closed", mission.record_id)
+        finally:
+            self._in_flight.leave(mission.call.tenant)
+
+
+def _charged(
+    request: AnyChatRequest, principal: Principal, owner: str, snapshot: CompiledSnapshot
+) -> str:
+    """The tenant path that pays; `owner` is the profile's tenant."""
+    tenant = request.tenant or (owner if visible(principal.tenant, owner) else principal.tenant)
+    if not tenant:
+        raise InvalidInput(
+            "who pays is not known: this key and profile belong to no tenant: set `tenant`"
+        )
+    if not visible(principal.tenant, tenant) or tenant not in snapshot.catalog.tenants:
+        raise NotFound(
+            f"no tenant `{tenant}` that this key may charge: "
+            f"it may charge `{principal.tenant or 'any tenant'}` and what is below"
+        )
+    if owner and not visible(owner, tenant):
+        raise NotFound(f"profile `{request.profile}` is not for tenant `{tenant}`")
+    return tenant
+
+
+def _shared(principal_tenant: str, owner: str) -> bool:
+    """Whether a document of `owner` serves a key: it is the key's own, above it, or below it."""
+    return not owner or visible(principal_tenant, owner) or visible(owner, principal_tenant)
+
+
+def _digest(request: AnyChatRequest) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def _is_broken(event: object) -> bool:
+    return isinstance(event, Finished) and event.finish_reason == "provider_broke"
+
+
+def _broke(finished: Finished) -> ProviderFailed:
+    attempts = finished.record.attempts
+    return ProviderFailed(
+        f"`{finished.model}` broke off in the middle of its answer: {attempts[-1].error}",
+        details={"record_id": finished.record.record_id},
+    )
+
+
+def _page(names: list[str], page_size: int, page_token: str) -> tuple[list[str], str]:
+    """Names after `page_token`, at most `page_size` (0: 100), and the token of the next page."""
+    rest = [name for name in names if name > page_token]
+    page = rest[: page_size or 100]
+    return page, page[-1] if len(page) < len(rest) else ""
