@@ -91,16 +91,14 @@ def encode(row: Row, *, sequence: int, salt: int) -> bytes:
     )
 
 
-def frames(
-    data: bytes, *, salt: int, sequence: int, start: int, base: int, name: str
-) -> Iterator[Frame]:
-    """Rows of `data` from `start` on, the first numbered `sequence`, up to the end or a torn tail.
+def frames(data: bytes, *, salt: int, sequence: int, base: int, name: str) -> Iterator[Frame]:
+    """Rows of `data`, the first numbered `sequence`, up to the end or a torn tail.
 
     `base` is the offset of `data` in the file `name`, for `Frame.end` and for the error. Raises
     ServiceUnavailable, naming file and offset, where a damaged frame has a whole one after it.
     O(bytes).
     """
-    at = start
+    at = 0
     while at < len(data):
         whole = _frame_at(data, at, salt)
         if whole is None or whole[0] != sequence:

@@ -91,6 +91,10 @@ class Owed:
             case Shipped():
                 self.shipped_sequence = max(self.shipped_sequence, row.sequence)
 
+    def is_open(self, record_id: str) -> bool:
+        """The mission is opened and not closed."""
+        return record_id in self._missions
+
     def oldest_sequence(self) -> int | None:
         """The oldest row that is still needed; None: no row is."""
         oldest: list[int] = []
