@@ -126,8 +126,11 @@ class BudgetClient:
     async def pay(self, owed: Owed) -> None:
         """Settle or void. Never raises for a ledger that does not answer: then it stays owed."""
         self._owed[owed.attempt_id] = owed
-        if not await self._paid(owed):
-            self._wake.set()
+        try:
+            await self._paid(owed)
+        finally:  # a caller that is cancelled here owes it all the same
+            if owed.attempt_id in self._owed:
+                self._wake.set()
 
     async def _paid(self, owed: Owed) -> bool:
         try:

@@ -1,21 +1,16 @@
-"""One run of a profile, as a staircase: each step of the way is one method, in this order.
+"""One run of a profile, as a staircase. Admission comes before it (service.py).
 
-    classify   what stands in the caller's messages: data classes, sizes          core/privacy, core/tokens
-    decide     facts to one decision: denied, or candidates with conditions       core/policy
-    redact     what must not leave is replaced                                    core/privacy
-    exchange   candidates one after the other, each an attempt                    attempt.py
-    record     the close row is in the journal before the caller hears the end    core/audit
+    classify → decide → redact → choose   what a step sends, and to whom it may go      turn.py
+    exchange                              candidates one after the other                attempt.py
+    record                                in the journal before the caller hears the end
 
-Admission comes before (service.py). A mission belongs to one snapshot from its first step to its last.
+A mission belongs to one snapshot from its first step to its last.
 """
 
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from harmost.core.audit.rows import (
     AttemptOutcome,
@@ -25,18 +20,13 @@ from harmost.core.audit.rows import (
     MissionStatus,
     RecordSummary,
 )
-from harmost.core.chat import Call, Message
+from harmost.core.chat import Call
 from harmost.core.errors import BudgetExhausted, HarmostError, PolicyDenied, ProviderFailed
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision
-from harmost.core.policy.engine import Candidate
-from harmost.core.policy.facts import candidate_facts, request_facts
-from harmost.core.privacy.redact import redact
-from harmost.core.privacy.scan import find
 from harmost.core.resources.kinds import MissionProfileSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
-from harmost.core.routing.choose import HOPS, chosen
-from harmost.core.tokens.estimate import estimate, input_tokens_max
+from harmost.core.routing.choose import HOPS
 from harmost.core.usage import TokenUsage
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
@@ -50,6 +40,15 @@ from harmost.services.router.events import (
     StepFinished,
     StepStarted,
 )
+from harmost.services.router.turn import (
+    Turn,
+    choose,
+    classify,
+    decide,
+    denied,
+    output_tokens_max,
+    redact,
+)
 
 __all__ = ["Mission", "MissionTools"]
 
@@ -61,16 +60,6 @@ class MissionTools:
     attempt: AttemptTools
     endpoints: Endpoints
     router_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one step sends: messages, and what is known about them."""
-
-    messages: tuple[Message, ...]
-    data_classes: tuple[str, ...]
-    input_bytes: int
-    input_tokens: int
 
 
 class Mission:
@@ -137,102 +126,30 @@ class Mission:
                 yield StepFinished(index, step.name, skipped=True)
                 continue
             self._steps.append(step.name)
-            turn = self._classify(step)
-            decision = self._decide(step, turn)
+            turn = classify(self.call, step, self._outputs)
+            self._decision = decide(self.call, step, turn, self._snapshot, tls=self._tls)
+            if self._decision.effect == "deny":
+                raise denied(self._decision)
+            turn, self._decision = redact(turn, self._decision)
+            self._decision = choose(self.call, step, turn, self._decision, self._snapshot)
             if not started:
                 started = True
-                yield Started(self.record_id, self.call.tenant, decision)
-            turn = self._redact(turn, decision)
-            async for event in self._exchange(index, step, turn):
+                yield Started(self.record_id, self.call.tenant, self._decision)
+            async for event in self._exchange(index, step, turn, self._decision):
                 yield event
             if self._last.finish_reason == "provider_broke":
                 return
 
-    # --- classify ---------------------------------------------------------------------------------
-
-    def _classify(self, step: CompiledStep) -> Turn:
-        """What the step would send, and what stands in it. The profile's own text is not personal."""
-        found = {span.data_class for message in self.call.messages for span in find(message.text)}
-        system = self._system(step)
-        messages = (
-            (Message("system", system), *self.call.messages) if system else self.call.messages
-        )
-        return Turn(
-            messages=messages,
-            data_classes=tuple(sorted(found | set(self.call.claims.data_classes))),
-            input_bytes=sum(len(message.text.encode()) for message in messages),
-            input_tokens=sum(estimate(message.text) for message in messages),
-        )
-
-    def _system(self, step: CompiledStep) -> str:
-        if not self._outputs:
-            return step.system
-        outputs = json.dumps(self._outputs, ensure_ascii=False, sort_keys=True)
-        return f"{step.system}\n\nResults of earlier steps: {outputs}".lstrip()
-
-    # --- decide -----------------------------------------------------------------------------------
-
-    def _decide(self, step: CompiledStep, turn: Turn) -> Decision:
-        """One decision for this step; raises `PolicyDenied`."""
-        catalog = self._snapshot.catalog
-        tenant = catalog.tenants.get(self.call.tenant)
-        facts = request_facts(
-            self.call,
-            tenant=tenant.spec if tenant is not None else None,
-            data_classes=turn.data_classes,
-            input_tokens=turn.input_tokens,
-            input_bytes=turn.input_bytes,
-            output_tokens_max=self._output_tokens_max(step),
-            tls=self._tls,
-        )
-        candidates = [self._candidate(name) for name in step.models]
-        decision = self._snapshot.engine.decide(facts, candidates)
-        decision = self._decision = msgspec.structs.replace(
-            decision, data_classes=turn.data_classes
-        )
-        if decision.effect == "deny":
-            raise _denied(decision)
-        return decision
-
-    def _candidate(self, name: str) -> Candidate:
-        catalog = self._snapshot.catalog
-        model = catalog.models[name].spec
-        provider = catalog.providers[model.provider].spec
-        price = self._snapshot.prices[name]
-        return Candidate(name, candidate_facts(name, model, model.provider, provider, price))
-
-    # --- redact -----------------------------------------------------------------------------------
-
-    def _redact(self, turn: Turn, decision: Decision) -> Turn:
-        """Replace what policy says must not leave; the decision then says how much that was."""
-        if not decision.redactions:
-            return turn
-        spans: dict[str, int] = {}
-        messages: list[Message] = []
-        for message in turn.messages:
-            text, replaced = redact(message.text, decision.redactions)
-            messages.append(Message(message.role, text))
-            for data_class, count in replaced.items():
-                spans[data_class] = spans.get(data_class, 0) + count
-        self._decision = msgspec.structs.replace(
-            decision,
-            redactions=tuple(
-                msgspec.structs.replace(redaction, spans=spans.get(redaction.data_class, 0))
-                for redaction in decision.redactions
-            ),
-        )
-        return replace(turn, messages=tuple(messages))
-
     # --- exchange: choose → reserve → call → relay → settle, for each attempt -----------------------
 
     async def _exchange(
-        self, index: int, step: CompiledStep, turn: Turn
+        self, index: int, step: CompiledStep, turn: Turn, decision: Decision
     ) -> AsyncIterator[MissionEvent]:
         """Try candidates until one answers; raises when none does."""
         failed: list[Attempt] = []
         refused: BudgetExhausted | None = None
-        for model in self._choose(step, turn)[: self._profile.attempts_max]:
-            attempt = self._attempt(index, step, turn, model)
+        for model in decision.candidates[: self._profile.attempts_max]:
+            attempt = self._attempt(index, step, turn, decision, model)
             try:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
@@ -255,33 +172,9 @@ class Mission:
                 break
         raise self._none_left(failed, refused)
 
-    def _choose(self, step: CompiledStep, turn: Turn) -> tuple[str, ...]:
-        """Candidates in the order to try them; those left out join the decision's exclusions."""
-        assert self._decision is not None
-        catalog = self._snapshot.catalog
-        kept, left_out = chosen(
-            self._decision.candidates,
-            models={name: catalog.models[name].spec for name in self._decision.candidates},
-            prices=self._snapshot.prices,
-            input_tokens=turn.input_tokens,
-            output_tokens_max=self._output_tokens_max(step),
-            usd_per_1k_tokens_max=self._snapshot.cost_ceilings.get(self.call.profile),
-            profile=self.call.profile,
-        )
-        self._decision = msgspec.structs.replace(
-            self._decision,
-            candidates=kept,
-            exclusions=self._decision.exclusions + left_out,
-        )
-        if not kept:
-            raise PolicyDenied(
-                f"no candidate of profile `{self.call.profile}` is left: "
-                + "; ".join(f"`{out.model}`: {out.hit.message}" for out in left_out),
-                details={"policy": f"profile {self.call.profile}", "rule": "choose"},
-            )
-        return kept
-
-    def _attempt(self, index: int, step: CompiledStep, turn: Turn, model: str) -> Attempt:
+    def _attempt(
+        self, index: int, step: CompiledStep, turn: Turn, decision: Decision, model: str
+    ) -> Attempt:
         catalog, call, profile = self._snapshot.catalog, self.call, self._profile
         spec = catalog.models[model].spec
         stall_s = profile.hop.stall_ms / 1000 if "stall" in profile.hop.on else 0
@@ -302,20 +195,16 @@ class Mission:
             messages=turn.messages,
             generation=call.generation,
             input_tokens=turn.input_tokens,
-            input_tokens_max=input_tokens_max(turn.messages),
-            output_tokens_max=min(self._output_tokens_max(step), spec.output_tokens_max),
+            input_tokens_max=turn.input_tokens_max,
+            output_tokens_max=min(
+                output_tokens_max(call, step, self._snapshot, decision), spec.output_tokens_max
+            ),
             stall_s=stall_s or None,
             fsync_first=profile.audit == "required",
         )
         attempt = Attempt(plan, self._tools.attempt)
         self._attempts.append(attempt)
         return attempt
-
-    def _output_tokens_max(self, step: CompiledStep) -> int:
-        asked = self.call.generation.output_tokens_max
-        cap = self._decision.output_tokens_max if self._decision is not None else 0
-        bounds = (asked, step.output_tokens_max, self._profile.output_tokens_max, cap)
-        return min(bound for bound in bounds if bound)
 
     def _begun(
         self, index: int, step: CompiledStep, attempt: Attempt, failed: list[Attempt]
@@ -375,8 +264,8 @@ class Mission:
         """Write the close row; from here on the mission survives a kill as what it was."""
         record = self._record(status, reason)
         self._journal(MissionClosed(record=record))
-        await self._tools.attempt.journal.flush()
         self.closed = True
+        await self._tools.attempt.journal.flush()
         return record
 
     def _record(self, status: MissionStatus, reason: str) -> RecordSummary:
@@ -451,19 +340,3 @@ def _status_of(error: HarmostError) -> MissionStatus:
     if isinstance(error, PolicyDenied):
         return "policy_denied"
     return "budget_denied" if isinstance(error, BudgetExhausted) else "failed"
-
-
-def _denied(decision: Decision) -> PolicyDenied:
-    hit = decision.denied_by
-    assert hit is not None  # INVARIANT of Decision: set exactly when the effect is "deny"
-    cites = f" ({', '.join(hit.citations)})" if hit.citations else ""
-    why = f": {hit.message}" if hit.message else ""
-    return PolicyDenied(
-        f"policy `{hit.policy}` rule `{hit.rule}` denies this call{cites}{why}",
-        details={
-            "policy": hit.policy,
-            "rule": hit.rule,
-            "citations": ", ".join(hit.citations),
-            "snapshot_generation": str(decision.snapshot_generation),
-        },
-    )

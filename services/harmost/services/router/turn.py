@@ -1,0 +1,166 @@
+"""What one step sends: classify → decide → redact, each a function. No I/O, no waiting.
+
+A turn is immutable; each function returns the next one. What it finds comes from core.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from harmost.core.chat import Call, Message
+from harmost.core.errors import PolicyDenied
+from harmost.core.mission.steps import CompiledStep
+from harmost.core.policy.decision import Decision, Exclusion
+from harmost.core.policy.engine import Candidate
+from harmost.core.policy.facts import candidate_facts, request_facts
+from harmost.core.privacy.redact import redact as redact_text
+from harmost.core.privacy.scan import find
+from harmost.core.resources.snapshot import CompiledSnapshot
+from harmost.core.routing.choose import chosen
+from harmost.core.tokens.estimate import estimate, input_tokens_max
+
+__all__ = ["Turn", "choose", "classify", "decide", "denied", "output_tokens_max", "redact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Messages and what is known about them. Token counts: `input_tokens` is an estimate."""
+
+    messages: tuple[Message, ...]
+    data_classes: tuple[str, ...]
+    input_bytes: int
+    input_tokens: int
+
+    @property
+    def input_tokens_max(self) -> int:
+        """No vocabulary makes more tokens of these messages."""
+        return input_tokens_max(self.messages)
+
+
+def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, Any]]) -> Turn:
+    """What the step would send, and what stands in it.
+
+    Earlier outputs follow the profile's own system text, so that a hand-off needs no code.
+    """
+    system = step.system
+    if outputs:
+        results = json.dumps(outputs, ensure_ascii=False, sort_keys=True)
+        system = f"{system}\n\nResults of earlier steps: {results}".lstrip()
+    messages = (Message("system", system), *call.messages) if system else call.messages
+    found = {span.data_class for message in messages for span in find(message.text)}
+    return Turn(
+        messages=messages,
+        data_classes=tuple(sorted(found | set(call.claims.data_classes))),
+        input_bytes=sum(len(message.text.encode()) for message in messages),
+        input_tokens=sum(estimate(message.text) for message in messages),
+    )
+
+
+def decide(
+    call: Call, step: CompiledStep, turn: Turn, snapshot: CompiledSnapshot, *, tls: bool
+) -> Decision:
+    """One decision for the step; the effect may be "deny"."""
+    catalog = snapshot.catalog
+    tenant = catalog.tenants.get(call.tenant)
+    facts = request_facts(
+        call,
+        tenant=tenant.spec if tenant is not None else None,
+        data_classes=turn.data_classes,
+        input_tokens=turn.input_tokens,
+        input_bytes=turn.input_bytes,
+        output_tokens_max=output_tokens_max(call, step, snapshot, None),
+        tls=tls,
+    )
+    candidates = [_candidate(name, snapshot) for name in step.models]
+    decision = snapshot.engine.decide(facts, candidates)
+    return msgspec.structs.replace(decision, data_classes=turn.data_classes)
+
+
+def denied(decision: Decision) -> PolicyDenied:
+    """The error that tells a denial, with rule and citations."""
+    hit = decision.denied_by
+    assert hit is not None  # INVARIANT of Decision: set exactly when the effect is "deny"
+    cites = f" ({', '.join(hit.citations)})" if hit.citations else ""
+    why = f": {hit.message}" if hit.message else ""
+    return PolicyDenied(
+        f"policy `{hit.policy}` rule `{hit.rule}` denies this call{cites}{why}",
+        details={
+            "policy": hit.policy,
+            "rule": hit.rule,
+            "citations": ", ".join(hit.citations),
+            "snapshot_generation": str(decision.snapshot_generation),
+        },
+    )
+
+
+def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
+    """Replace what must not leave; the decision then says how many spans that were."""
+    if not decision.redactions:
+        return turn, decision
+    spans: dict[str, int] = {}
+    messages: list[Message] = []
+    for message in turn.messages:
+        text, replaced = redact_text(message.text, decision.redactions)
+        messages.append(Message(message.role, text))
+        for data_class, count in replaced.items():
+            spans[data_class] = spans.get(data_class, 0) + count
+    redactions = tuple(
+        msgspec.structs.replace(redaction, spans=spans.get(redaction.data_class, 0))
+        for redaction in decision.redactions
+    )
+    return (
+        replace(turn, messages=tuple(messages)),
+        msgspec.structs.replace(decision, redactions=redactions),
+    )
+
+
+def choose(
+    call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
+) -> Decision:
+    """The decision with its candidates in the order to try them; raises when none is left."""
+    models = snapshot.catalog.models
+    kept, left_out = chosen(
+        decision.candidates,
+        models={name: models[name].spec for name in decision.candidates},
+        prices=snapshot.prices,
+        input_tokens=turn.input_tokens,
+        output_tokens_max=output_tokens_max(call, step, snapshot, decision),
+        usd_per_1k_tokens_max=snapshot.cost_ceilings.get(call.profile),
+        profile=call.profile,
+    )
+    if not kept:
+        raise _none_fits(call.profile, left_out)
+    return msgspec.structs.replace(
+        decision, candidates=kept, exclusions=decision.exclusions + left_out
+    )
+
+
+def output_tokens_max(
+    call: Call, step: CompiledStep, snapshot: CompiledSnapshot, decision: Decision | None
+) -> int:
+    """The tightest of what the caller asks, the step and the profile say, and policy caps."""
+    bounds = (
+        call.generation.output_tokens_max,
+        step.output_tokens_max,
+        snapshot.catalog.profiles[call.profile].spec.output_tokens_max,
+        decision.output_tokens_max if decision is not None else 0,
+    )
+    return min(bound for bound in bounds if bound)
+
+
+def _candidate(name: str, snapshot: CompiledSnapshot) -> Candidate:
+    model = snapshot.catalog.models[name].spec
+    provider = snapshot.catalog.providers[model.provider].spec
+    facts = candidate_facts(name, model, model.provider, provider, snapshot.prices[name])
+    return Candidate(name, facts)
+
+
+def _none_fits(profile: str, left_out: Sequence[Exclusion]) -> PolicyDenied:
+    reasons = "; ".join(f"`{out.model}`: {out.hit.message}" for out in left_out)
+    return PolicyDenied(
+        f"no candidate of profile `{profile}` is left: {reasons}",
+        details={"policy": f"profile {profile}", "rule": "choose"},
+    )
