@@ -154,8 +154,6 @@ def interrupted_record(opened: MissionOpened, attempts: Sequence[AttemptSummary]
         end_user_id=opened.end_user_id,
         labels=opened.labels,
         decision=opened.decision,
-        data_classes=opened.data_classes,
-        redacted_spans=opened.redacted_spans,
         attempts=tuple(attempts),
         usage=sum((attempt.usage for attempt in attempts), TokenUsage()),
         cost_usd_nanos=sum(attempt.cost_usd_nanos for attempt in attempts),

@@ -95,7 +95,7 @@ class Outcome(_Stored, frozen=True):
 class RecordSummary(_Stored, frozen=True):
     """One mission as it ended: all that is ever told of it, never prompt or answer text.
 
-    `redacted_spans` counts replaced spans by data class; `journal_sequence` is 0 until it is shipped.
+    `journal_sequence` is 0 until it is shipped.
     """
 
     record_id: str
@@ -110,8 +110,6 @@ class RecordSummary(_Stored, frozen=True):
     end_user_id: str = ""
     labels: Mapping[str, str] = {}
     decision: Decision | None = None
-    data_classes: tuple[str, ...] = ()
-    redacted_spans: Mapping[str, int] = {}
     attempts: tuple[AttemptSummary, ...] = ()
     usage: TokenUsage = TokenUsage()
     cost_usd_nanos: int = 0
@@ -136,8 +134,6 @@ class MissionOpened(_Stored, frozen=True, tag=1):
     end_user_id: str = ""
     labels: Mapping[str, str] = {}
     decision: Decision | None = None
-    data_classes: tuple[str, ...] = ()
-    redacted_spans: Mapping[str, int] = {}
 
 
 class AttemptOpened(_Stored, frozen=True, tag=2):
