@@ -1,0 +1,70 @@
+"""`AttemptSummary` and its proto."""
+
+from collections.abc import Mapping
+
+from harmost.common.v1 import attempt_pb2
+from harmost.core.audit.rows import AttemptOutcome, AttemptSummary
+from harmost.services.convert.enums import literal
+from harmost.services.convert.times import time_from_proto, time_to_proto
+from harmost.services.convert.usage import usage_from_proto, usage_to_proto
+
+__all__ = ["attempt_from_proto", "attempt_to_proto", "outcome_to_proto"]
+
+_OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
+    "completed": attempt_pb2.ATTEMPT_OUTCOME_COMPLETED,
+    "connect_failed": attempt_pb2.ATTEMPT_OUTCOME_CONNECT_FAILED,
+    "throttled": attempt_pb2.ATTEMPT_OUTCOME_THROTTLED,
+    "provider_error": attempt_pb2.ATTEMPT_OUTCOME_PROVIDER_ERROR,
+    "rejected": attempt_pb2.ATTEMPT_OUTCOME_REJECTED,
+    "broken": attempt_pb2.ATTEMPT_OUTCOME_BROKEN,
+    "stalled": attempt_pb2.ATTEMPT_OUTCOME_STALLED,
+    "cancelled": attempt_pb2.ATTEMPT_OUTCOME_CANCELLED,
+    "deadline": attempt_pb2.ATTEMPT_OUTCOME_DEADLINE,
+    "budget_cut": attempt_pb2.ATTEMPT_OUTCOME_BUDGET_CUT,
+    "not_admitted": attempt_pb2.ATTEMPT_OUTCOME_NOT_ADMITTED,
+    "interrupted": attempt_pb2.ATTEMPT_OUTCOME_INTERRUPTED,
+}
+_OUTCOME_NAMES: Mapping[int, AttemptOutcome] = {number: name for name, number in _OUTCOMES.items()}
+
+
+def outcome_to_proto(outcome: AttemptOutcome) -> "attempt_pb2.AttemptOutcome.ValueType":
+    """`outcome` for the wire."""
+    return _OUTCOMES[outcome]
+
+
+def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
+    """`attempt` for the wire."""
+    return attempt_pb2.Attempt(
+        attempt_id=attempt.attempt_id,
+        model=attempt.model,
+        provider=attempt.provider,
+        outcome=_OUTCOMES[attempt.outcome],
+        error=attempt.error,
+        usage=usage_to_proto(attempt.usage),
+        cost_usd_nanos=attempt.cost_usd_nanos,
+        started_at=time_to_proto(attempt.started_at_ns),
+        first_token_ns=attempt.first_token_ns,
+        total_ns=attempt.total_ns,
+        step_index=attempt.step_index,
+        held_usd_nanos=attempt.held_usd_nanos,
+        provider_response_id=attempt.provider_response_id,
+    )
+
+
+def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") -> AttemptSummary:
+    """`attempt` in the domain; `field` is its path, for errors."""
+    return AttemptSummary(
+        attempt_id=attempt.attempt_id,
+        model=attempt.model,
+        provider=attempt.provider,
+        outcome=literal(_OUTCOME_NAMES, attempt.outcome, field=f"{field}.outcome"),
+        started_at_ns=time_from_proto(attempt.started_at),
+        error=attempt.error,
+        usage=usage_from_proto(attempt.usage),
+        cost_usd_nanos=attempt.cost_usd_nanos,
+        first_token_ns=attempt.first_token_ns,
+        total_ns=attempt.total_ns,
+        step_index=attempt.step_index,
+        held_usd_nanos=attempt.held_usd_nanos,
+        provider_response_id=attempt.provider_response_id,
+    )

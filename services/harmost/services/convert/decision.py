@@ -1,0 +1,117 @@
+"""`Decision` and its proto."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from harmost.common.v1 import decision_pb2
+from harmost.core.policy.decision import Decision, Effect, Exclusion, Mode, Redaction, RuleHit
+from harmost.services.convert.enums import literal
+
+__all__ = ["decision_from_proto", "decision_to_proto"]
+
+_EFFECTS: Mapping[Effect, "decision_pb2.Effect.ValueType"] = {
+    "allow": decision_pb2.EFFECT_ALLOW,
+    "deny": decision_pb2.EFFECT_DENY,
+    "require": decision_pb2.EFFECT_REQUIRE,
+    "redact": decision_pb2.EFFECT_REDACT,
+    "cap_tokens": decision_pb2.EFFECT_CAP_TOKENS,
+}
+_MODES: Mapping[Mode, "decision_pb2.Mode.ValueType"] = {
+    "enforce": decision_pb2.MODE_ENFORCE,
+    "warn": decision_pb2.MODE_WARN,
+    "shadow": decision_pb2.MODE_SHADOW,
+}
+_EFFECT_NAMES: Mapping[int, Effect] = {number: name for name, number in _EFFECTS.items()}
+_MODE_NAMES: Mapping[int, Mode] = {
+    decision_pb2.MODE_UNSPECIFIED: "enforce",
+    **{number: name for name, number in _MODES.items()},
+}
+_ANSWERS: Mapping[int, Literal["allow", "deny"]] = {
+    decision_pb2.EFFECT_ALLOW: "allow",
+    decision_pb2.EFFECT_DENY: "deny",
+}
+
+
+def decision_to_proto(decision: Decision) -> decision_pb2.Decision:
+    """`decision` for the wire."""
+    denied_by = decision.denied_by
+    return decision_pb2.Decision(
+        effect=_EFFECTS[decision.effect],
+        rules=[_hit_to_proto(hit) for hit in decision.hits],
+        exclusions=[
+            decision_pb2.Exclusion(model=exclusion.model, rule=_hit_to_proto(exclusion.hit))
+            for exclusion in decision.exclusions
+        ],
+        candidates=decision.candidates,
+        output_tokens_max=decision.output_tokens_max,
+        redactions=[_redaction_to_proto(redaction) for redaction in decision.redactions],
+        snapshot_generation=decision.snapshot_generation,
+        data_classes=decision.data_classes,
+        denied_by=None if denied_by is None else _hit_to_proto(denied_by),
+    )
+
+
+def decision_from_proto(decision: decision_pb2.Decision, *, field: str = "decision") -> Decision:
+    """`decision` in the domain; `field` is its path, for errors."""
+    return Decision(
+        effect=literal(_ANSWERS, decision.effect, field=f"{field}.effect"),
+        hits=tuple(
+            _hit_from_proto(hit, f"{field}.rules[{index}]")
+            for index, hit in enumerate(decision.rules)
+        ),
+        exclusions=tuple(
+            Exclusion(
+                model=exclusion.model,
+                hit=_hit_from_proto(exclusion.rule, f"{field}.exclusions[{index}].rule"),
+            )
+            for index, exclusion in enumerate(decision.exclusions)
+        ),
+        candidates=tuple(decision.candidates),
+        output_tokens_max=decision.output_tokens_max,
+        redactions=tuple(_redaction_from_proto(redaction) for redaction in decision.redactions),
+        denied_by=(
+            _hit_from_proto(decision.denied_by, f"{field}.denied_by")
+            if decision.HasField("denied_by")
+            else None
+        ),
+        snapshot_generation=decision.snapshot_generation,
+        data_classes=tuple(decision.data_classes),
+    )
+
+
+def _hit_to_proto(hit: RuleHit) -> decision_pb2.RuleHit:
+    return decision_pb2.RuleHit(
+        policy=hit.policy,
+        rule=hit.rule,
+        effect=_EFFECTS[hit.effect],
+        mode=_MODES[hit.mode],
+        citations=hit.citations,
+        error=hit.error,
+        message=hit.message,
+    )
+
+
+def _hit_from_proto(hit: decision_pb2.RuleHit, field: str) -> RuleHit:
+    return RuleHit(
+        policy=hit.policy,
+        rule=hit.rule,
+        effect=literal(_EFFECT_NAMES, hit.effect, field=f"{field}.effect"),
+        mode=literal(_MODE_NAMES, hit.mode, field=f"{field}.mode"),
+        message=hit.message,
+        citations=tuple(hit.citations),
+        error=hit.error,
+    )
+
+
+def _redaction_to_proto(redaction: Redaction) -> decision_pb2.Redaction:
+    # `with` is a keyword: the field can only be set by name.
+    fields = {"data_class": redaction.data_class, "with": redaction.how}
+    return decision_pb2.Redaction(**fields, spans=redaction.spans)  # type: ignore[arg-type]
+
+
+def _redaction_from_proto(redaction: decision_pb2.Redaction) -> Redaction:
+    return Redaction(
+        data_class=redaction.data_class,
+        how=getattr(redaction, "with"),
+        spans=redaction.spans,
+    )

@@ -1,0 +1,34 @@
+"""`TokenUsage` and its proto."""
+
+from harmost.common.v1 import usage_pb2
+from harmost.core.usage import TokenUsage
+
+__all__ = ["usage_from_proto", "usage_to_proto"]
+
+
+def usage_to_proto(usage: TokenUsage) -> usage_pb2.TokenUsage:
+    """`usage` for the wire."""
+    return usage_pb2.TokenUsage(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        cache_write_5m_input_tokens=usage.cache_write_5m_input_tokens,
+        cache_write_1h_input_tokens=usage.cache_write_1h_input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_output_tokens=usage.reasoning_output_tokens,
+        source=(
+            usage_pb2.USAGE_SOURCE_PROVIDER if usage.exact else usage_pb2.USAGE_SOURCE_ESTIMATED
+        ),
+    )
+
+
+def usage_from_proto(usage: usage_pb2.TokenUsage) -> TokenUsage:
+    """`usage` in the domain; exact only where the provider is named as its source."""
+    return TokenUsage(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        cache_write_5m_input_tokens=usage.cache_write_5m_input_tokens,
+        cache_write_1h_input_tokens=usage.cache_write_1h_input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_output_tokens=usage.reasoning_output_tokens,
+        exact=usage.source == usage_pb2.USAGE_SOURCE_PROVIDER,
+    )
