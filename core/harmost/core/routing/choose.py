@@ -4,7 +4,6 @@ Today's order is the profile's; health, latency and price will weigh in here.
 """
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 
 from harmost.core.budget.price import ModelPrice, worst_case_usd_nanos
 from harmost.core.policy.decision import Exclusion, RuleHit
@@ -37,7 +36,7 @@ def chosen(
     prices: Mapping[str, ModelPrice | None],
     input_tokens: int,
     output_tokens_max: int,
-    usd_per_1k_tokens_max: Fraction | None,
+    usd_nanos_per_1k_tokens_max: int | None,
     profile: str,
 ) -> tuple[tuple[str, ...], tuple[Exclusion, ...]]:
     """Candidates to try in order, and those left out: retired, too small, or too dear.
@@ -48,9 +47,9 @@ def chosen(
     left_out: list[Exclusion] = []
     for name in candidates:
         why = _unfit(models[name], input_tokens)
-        if not why and usd_per_1k_tokens_max is not None:
+        if not why and usd_nanos_per_1k_tokens_max is not None:
             why = _too_dear(
-                prices.get(name), input_tokens, output_tokens_max, usd_per_1k_tokens_max
+                prices.get(name), input_tokens, output_tokens_max, usd_nanos_per_1k_tokens_max
             )
         if why:
             left_out.append(Exclusion(model=name, hit=_hit(profile, why)))
@@ -71,18 +70,19 @@ def _unfit(model: ModelSpec, input_tokens: int) -> str:
 
 
 def _too_dear(
-    price: ModelPrice | None, input_tokens: int, output_tokens_max: int, ceiling: Fraction
+    price: ModelPrice | None, input_tokens: int, output_tokens_max: int, ceiling_usd_nanos: int
 ) -> str:
+    """The blended price of input and output together, against the ceiling for 1,000 tokens."""
     if price is None:
         return "its price is not known, and the profile has a cost ceiling"
     usd_nanos = worst_case_usd_nanos(
         price, input_tokens_max=input_tokens, output_tokens_max=output_tokens_max
     )
-    blended = Fraction(usd_nanos, 1_000_000) / max(input_tokens + output_tokens_max, 1)
-    if blended > ceiling:
+    tokens = max(input_tokens + output_tokens_max, 1)
+    if usd_nanos * 1000 > ceiling_usd_nanos * tokens:
         return (
-            f"an attempt would cost ${float(blended):.6f} for 1,000 tokens: "
-            f"the ceiling is ${float(ceiling):.6f}"
+            f"an attempt would cost ${usd_nanos * 1000 / tokens / 1e9:.6f} for 1,000 tokens: "
+            f"the ceiling is ${ceiling_usd_nanos / 1e9:.6f}"
         )
     return ""
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from harmost.core.errors import AlreadyExists, Conflict, InvalidInput, RateLimited
 from harmost.core.resources.kinds import TenantSpec
+from harmost.core.resources.resolve import Resource
 from harmost.core.tenants import ancestors
 
 __all__ = ["IdempotencyKeys", "InFlight"]
@@ -28,7 +29,7 @@ class InFlight:
         self._counts: dict[str, int] = {}
         self.calls = 0
 
-    def enter(self, tenant: str, tenants: Mapping[str, TenantSpec]) -> None:
+    def enter(self, tenant: str, tenants: Mapping[str, Resource[TenantSpec]]) -> None:
         """Count one more; raises `RateLimited`, counting nothing, where a limit is reached."""
         if self.calls >= self._calls_max:
             raise RateLimited(
@@ -37,9 +38,9 @@ class InFlight:
             )
         levels = ancestors(tenant)
         for level in levels:
-            spec = tenants.get(level)
+            known = tenants.get(level)
             count = self._counts.get(level, 0)
-            if spec is not None and count >= spec.in_flight_max:
+            if known is not None and count >= known.spec.in_flight_max:
                 raise RateLimited(
                     f"tenant `{level}` has {count} calls in flight, as many as it may: "
                     "try again later or raise `in_flight_max`",

@@ -31,7 +31,7 @@ _ROLES: Mapping[int, MessageRole] = {
     router_pb2.MESSAGE_ROLE_ASSISTANT: "assistant",
 }
 
-_FINISH_REASONS: Mapping[FinishReason, router_pb2.FinishReason] = {
+_FINISH_REASONS: "Mapping[FinishReason, router_pb2.FinishReason.ValueType]" = {
     "stop": router_pb2.FINISH_REASON_STOP,
     "length": router_pb2.FINISH_REASON_LENGTH,
     "tool_calls": router_pb2.FINISH_REASON_TOOL_CALLS,

@@ -163,12 +163,12 @@ class Mission:
             async for event in self._relayed(index, attempt):
                 yield event
             await attempt.close()
-            error = attempt.relay.error
-            if error is None or attempt.relay.deltas:
+            failure = attempt.relay.error
+            if failure is None or attempt.relay.deltas:
                 yield self._ended(index, step, attempt)
                 return
             failed.append(attempt)
-            if error.kind not in HOPS:
+            if failure.kind not in HOPS:
                 break
         raise self._none_left(failed, refused)
 

@@ -46,8 +46,8 @@ async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
         attempts = (*mission.attempts, *closed.get(opened.record_id, ()))
         tools.journal.append(MissionClosed(record=interrupted_record(opened, attempts)))
     await tools.journal.sync()
-    for row in found.unsettled:
-        await tools.budget.pay(_owed(row))
+    for ended in found.unsettled:
+        await tools.budget.pay(_owed(ended))
 
 
 async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) -> AttemptSummary:

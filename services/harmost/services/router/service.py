@@ -68,13 +68,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> AsyncIterator[router_pb2.StreamChatResponse]:
         with self._admitted(request, context) as mission:
             sequence = 0
-            broken: Finished | None = None
             async for event in mission.events():
                 yield stream_response(event, sequence)
                 sequence += 1
-                broken = event if _is_broken(event) else None
-            if broken is not None:
-                raise _broke(broken)
+                if isinstance(event, Finished):
+                    _raise_if_broken(event)
 
     async def Chat(
         self, request: router_pb2.ChatRequest, context: Context
@@ -89,8 +87,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                         texts.clear()  # a later step's answer is the mission's
                     texts.append(event.text)
                 elif isinstance(event, Finished):
-                    if _is_broken(event):
-                        raise _broke(event)
+                    _raise_if_broken(event)
                     return chat_response(texts, event)
         raise AssertionError("a mission ends with `Finished` or an error")
 
@@ -149,9 +146,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
         principal, snapshot = current_principal(), self._snapshots.current()
         call = self._admit(request, principal, snapshot)
-        tenants = {name: tenant.spec for name, tenant in snapshot.catalog.tenants.items()}
         record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
-        self._in_flight.enter(call.tenant, tenants)
+        self._in_flight.enter(call.tenant, snapshot.catalog.tenants)
         mission: Mission | None = None
         try:
             digest = _digest(request) if call.idempotency_key else b""
@@ -239,16 +235,14 @@ def _digest(request: AnyChatRequest) -> bytes:
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 
-def _is_broken(event: object) -> bool:
-    return isinstance(event, Finished) and event.finish_reason == "provider_broke"
-
-
-def _broke(finished: Finished) -> ProviderFailed:
-    attempts = finished.record.attempts
-    return ProviderFailed(
-        f"`{finished.model}` broke off in the middle of its answer: {attempts[-1].error}",
-        details={"record_id": finished.record.record_id},
-    )
+def _raise_if_broken(finished: Finished) -> None:
+    """A half answer must not pass for a whole one: its stream ends with an error, after `finished`."""
+    if finished.finish_reason == "provider_broke":
+        attempts = finished.record.attempts
+        raise ProviderFailed(
+            f"`{finished.model}` broke off in the middle of its answer: {attempts[-1].error}",
+            details={"record_id": finished.record.record_id},
+        )
 
 
 def _page(names: list[str], page_size: int, page_token: str) -> tuple[list[str], str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from harmost.core.budget.price import usd_nanos
 from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.mission.steps import CompiledStep
@@ -122,13 +123,14 @@ def choose(
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left."""
     models = snapshot.catalog.models
+    ceiling = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
         prices=snapshot.prices,
         input_tokens=turn.input_tokens,
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
-        usd_per_1k_tokens_max=snapshot.cost_ceilings.get(call.profile),
+        usd_nanos_per_1k_tokens_max=usd_nanos(ceiling) if ceiling else None,
         profile=call.profile,
     )
     if not kept:

@@ -1,0 +1,60 @@
+"""Candidates keep the profile's order; those that cannot serve say why."""
+
+from harmost.core.budget.price import compile_price
+from harmost.core.policy.decision import Exclusion
+from harmost.core.resources.kinds import ModelSpec, Price
+from harmost.core.routing.choose import chosen
+
+MODELS = {
+    "dear": ModelSpec(provider="p", vendor_model_id="d", price=Price(input="10", output="10")),
+    "cheap": ModelSpec(provider="p", vendor_model_id="c", price=Price(input="1", output="1")),
+    "small": ModelSpec(provider="p", vendor_model_id="s", context_tokens_max=50),
+    "old": ModelSpec(provider="p", vendor_model_id="o", status="retired"),
+}
+PRICES = {name: compile_price(m.price) if m.price else None for name, m in MODELS.items()}
+
+
+def choose(
+    *names: str, input_tokens: int = 100, ceiling: int | None = None
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    kept, left_out = chosen(
+        names,
+        models=MODELS,
+        prices=PRICES,
+        input_tokens=input_tokens,
+        output_tokens_max=100,
+        usd_nanos_per_1k_tokens_max=ceiling,
+        profile="hello",
+    )
+    return kept, {out.model: message(out) for out in left_out}
+
+
+def message(out: Exclusion) -> str:
+    assert (out.hit.policy, out.hit.rule) == ("profile hello", "choose")
+    return out.hit.message
+
+
+def test_the_order_of_the_profile_stays() -> None:
+    assert choose("dear", "cheap") == (("dear", "cheap"), {})
+    assert choose("cheap", "dear") == (("cheap", "dear"), {})
+
+
+def test_a_retired_model_is_not_tried() -> None:
+    kept, left_out = choose("old", "cheap")
+    assert kept == ("cheap",)
+    assert "retired" in left_out["old"]
+
+
+def test_input_that_does_not_fit_the_context_leaves_the_model_out() -> None:
+    assert choose("small", input_tokens=49)[0] == ("small",)
+    assert "50" in choose("small", input_tokens=50)[1]["small"]
+
+
+def test_the_cost_ceiling_is_for_a_thousand_blended_tokens_and_may_be_met_exactly() -> None:
+    # 1 USD a million tokens, in and out, is 0.001 USD a thousand: 1,000,000 nano-USD.
+    assert choose("dear", "cheap", ceiling=1_000_000)[0] == ("cheap",)
+    assert choose("cheap", ceiling=999_999)[0] == ()
+
+
+def test_a_model_without_a_price_does_not_pass_a_ceiling() -> None:
+    assert "not known" in choose("small", input_tokens=1, ceiling=1)[1]["small"]
