@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-cdef enum:
+cpdef enum:
     UNITS = 3            # of the contract, from 1: nanodollars, tokens, requests
     COUNTERS_MAX = 1024  # ceilings that one attempt may meet
 

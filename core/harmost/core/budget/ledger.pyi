@@ -1,5 +1,10 @@
 """Typed face of ledger.pyx: balances and holds in memory."""
 
+from typing import Final
+
+UNITS: Final = 3
+COUNTERS_MAX: Final = 1024
+
 class Counter:
     """Balances of one ceiling in one window. `id` is the caller's own number for it.
 

@@ -14,6 +14,7 @@ from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.window import Window
 from harmost.core.limits import USD_NANOS_MAX
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
+from harmost.core.tenants import ancestors
 
 __all__ = ["Amount", "BudgetLimit", "BudgetLimits", "BudgetPath", "Unit", "compile_limits"]
 
@@ -47,7 +48,10 @@ class BudgetPath(NamedTuple):
 
 
 class BudgetLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """One ceiling of one document. `limit` is in `unit`; `node` is such as "tenant:acme/retail"."""
+    """One ceiling of one document. `limit` is in `unit`; `node` is such as "tenant:acme/retail".
+
+    A hard and a soft ceiling of one document on the same unit and window share one counter.
+    """
 
     budget: str
     tenant: str
@@ -94,11 +98,7 @@ class BudgetLimits:
 
 
 def compile_limits(budgets: Mapping[str, tuple[Metadata, BudgetSpec]]) -> BudgetLimits:
-    """The ceilings of `budgets`, by name; ValueError naming the document that says what cannot be.
-
-    Of two ceilings of one document on the same unit and window the stricter holds: they are one
-    counter.
-    """
+    """The ceilings of `budgets`, by name; ValueError naming the document that says what cannot be."""
     by_node: dict[_Node, tuple[BudgetLimit, ...]] = {}
     for name, (metadata, spec) in sorted(budgets.items()):
         try:
@@ -117,21 +117,11 @@ def _nodes(path: BudgetPath) -> Iterator[_Node]:
         ("user", path.end_user_id),
     )
     named = [(kind, name) for kind, name in names if name]
-    for tenant in _ancestry(path.tenant):
+    # The root, "", owns documents that bind the whole deployment.
+    for tenant in ("", *ancestors(path.tenant)):
         yield _Node(tenant, "tenant", "")
         for kind, name in named:
             yield _Node(tenant, kind, name)
-
-
-def _ancestry(tenant: str) -> Iterator[str]:
-    # The root, "", owns documents that bind the whole deployment.
-    yield ""
-    end = tenant.find("/")
-    while end != -1:
-        yield tenant[:end]
-        end = tenant.find("/", end + 1)
-    if tenant:
-        yield tenant
 
 
 def _node_of(tenant: str, spec: BudgetSpec) -> _Node:
@@ -151,23 +141,22 @@ def _node_of(tenant: str, spec: BudgetSpec) -> _Node:
 
 
 def _limits(budget: str, node: _Node, spec: BudgetSpec) -> tuple[BudgetLimit, ...]:
-    strictest: dict[tuple[Unit, Window], BudgetLimit] = {}
+    limits: list[BudgetLimit] = []
     for stated in spec.limits:
         unit, ceiling = _ceiling(stated)
-        limit = BudgetLimit(
-            budget=budget,
-            tenant=node.tenant,
-            node=str(node),
-            unit=unit,
-            window=stated.window,
-            limit=ceiling,
-            hard=stated.enforcement == "hard",
-            warn_at_permille=_permille(stated.warn_at_percent),
+        limits.append(
+            BudgetLimit(
+                budget=budget,
+                tenant=node.tenant,
+                node=str(node),
+                unit=unit,
+                window=stated.window,
+                limit=ceiling,
+                hard=stated.enforcement == "hard",
+                warn_at_permille=_permille(stated.warn_at_percent),
+            )
         )
-        other = strictest.setdefault((unit, stated.window), limit)
-        if (limit.hard, -limit.limit) > (other.hard, -other.limit):
-            strictest[unit, stated.window] = limit
-    return tuple(strictest.values())
+    return tuple(limits)
 
 
 def _ceiling(limit: Limit) -> tuple[Unit, int]:
@@ -192,5 +181,5 @@ def _permille(percent: int) -> int:
     return percent * 10
 
 
-def _order(limit: BudgetLimit) -> tuple[str, str, int, str]:
-    return limit.node, limit.budget, limit.unit, limit.window
+def _order(limit: BudgetLimit) -> tuple[str, str, int, str, bool]:
+    return limit.node, limit.budget, limit.unit, limit.window, not limit.hard

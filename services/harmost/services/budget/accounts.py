@@ -1,0 +1,377 @@
+"""Decides what may be held and posts what was used. One thread, no clock, inside a transaction.
+
+INVARIANT: memory equals the file after each commit. A transaction that fails is followed by new
+accounts from the file; nothing is undone by hand.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from harmost.core.budget import ledger
+from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
+from harmost.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    NotPossibleNow,
+    RateLimited,
+)
+from harmost.core.tenants import visible
+from harmost.services.budget.counters import Account, Counters
+from harmost.services.budget.denials import exhausted, price_unknown
+from harmost.services.budget.ledger_file import Entry, EntryKind, LedgerFile
+from harmost.services.budget.requests import (
+    Adjusted,
+    Adjustment,
+    BudgetState,
+    BudgetWarning,
+    Held,
+    Posted,
+    Reservation,
+    Settlement,
+)
+
+__all__ = ["Accounts"]
+
+log = logging.getLogger(__name__)
+
+# Each takes about 1 KB of memory; attempts that never close are a caller's fault.
+OPEN_HOLDS_MAX = 500_000
+
+_decode_warnings = msgspec.json.Decoder(tuple[BudgetWarning, ...]).decode
+
+
+class _Open(NamedTuple):
+    """An attempt that has not closed."""
+
+    hold: ledger.Hold
+    path: BudgetPath
+    model: str
+    price_unknown: bool
+
+
+class Accounts:
+    """Balances and open holds of one ledger. Every method may raise apsw.Error: the disk's trouble.
+
+    `within` is the tenant of who asks: what is not at or below it does not exist for them.
+    """
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+        self._sequence, last_counter_id = file.last_ids()
+        self._counters = Counters(file, last_counter_id)
+        self._limits: BudgetLimits | None = None
+        self._open: dict[str, _Open] = {}
+        for entry in file.open_holds():
+            self._open[entry.key] = self._restored(entry)
+
+    def use(self, limits: BudgetLimits | None) -> None:
+        """From now on `limits` hold; what is settled and held stays."""
+        if limits is not None and limits is not self._limits:
+            self._limits = limits
+            self._counters.use(limits.all)
+
+    def reserve(self, wanted: Reservation, *, within: str, now_ns: int) -> Held:
+        """Hold the worst case at every level, or nothing: BudgetExhausted. O(counters)."""
+        if not visible(within, wanted.path.tenant):
+            raise Forbidden(
+                f"the key belongs to `{within}`: it cannot reserve for `{wanted.path.tenant}`"
+            )
+        mark = _fingerprint(wanted)
+        first = self._file.entries_of(wanted.attempt_id)
+        if first:
+            return self._reserved_before(first[0], wanted.attempt_id, mark)
+        if self._limits is None:
+            raise NotPossibleNow("no snapshot of the budgets has arrived yet: try again")
+        if len(self._open) >= OPEN_HOLDS_MAX:
+            raise RateLimited(
+                f"`{OPEN_HOLDS_MAX}` attempts are open: settle or void those that have ended",
+                retry_after_s=5,
+            )
+        limits = self._limits.on_path(wanted.path)
+        accounts = self._counters.current(limits, now_ns)
+        hold = self._hold(wanted, limits, accounts)
+        warnings = _warnings(limits, accounts)
+        entry = Entry(
+            sequence=self._next_sequence(),
+            kind=EntryKind.RESERVE,
+            key=wanted.attempt_id,
+            fingerprint=mark,
+            created_ns=now_ns,
+            path=wanted.path,
+            model=wanted.model,
+            price_unknown=wanted.amount.price_unknown,
+            held_usd_nanos=hold.usd_nanos,
+            held_tokens=hold.tokens,
+            held_requests=1,
+            counters=self._changed(hold),
+            warnings=msgspec.json.encode(warnings) if warnings else b"",
+        )
+        self._file.append(entry)
+        self._file.open_hold(entry)
+        self._open[entry.key] = _Open(hold, entry.path, entry.model, entry.price_unknown)
+        return _held(entry)
+
+    def settle(self, used: Settlement, *, within: str, now_ns: int) -> Posted:
+        """Replace a hold by what was used. An unknown price settles what was held: never free."""
+        mark = _fingerprint(used)
+        opened = self._open.get(used.attempt_id)
+        if opened is None or not visible(within, opened.path.tenant):
+            return self._closed_before(EntryKind.SETTLE, used.attempt_id, mark, within)
+        hold = opened.hold
+        spent = hold.usd_nanos if used.amount.price_unknown else used.amount.usd_nanos
+        try:
+            hold.settle(usd_nanos=spent, tokens=used.amount.tokens)
+        except OverflowError:
+            raise InvalidInput("the amount is more than a balance can hold: settle less") from None
+        debt = Amount(max(0, spent - hold.usd_nanos), max(0, used.amount.tokens - hold.tokens))
+        entry = Entry(
+            sequence=self._next_sequence(),
+            kind=EntryKind.SETTLE,
+            key=used.attempt_id,
+            fingerprint=mark,
+            created_ns=now_ns,
+            path=opened.path,
+            model=opened.model,
+            price_unknown=opened.price_unknown and used.amount.price_unknown,
+            held_usd_nanos=-hold.usd_nanos,
+            held_tokens=-hold.tokens,
+            held_requests=-1,
+            settled_usd_nanos=spent,
+            settled_tokens=used.amount.tokens,
+            settled_requests=1,
+            debt_usd_nanos=debt.usd_nanos,
+            debt_tokens=debt.tokens,
+            counters=self._changed(hold),
+            usage=used.usage,
+        )
+        if debt.usd_nanos or debt.tokens:
+            log.warning(
+                "attempt %s settled %d nanodollars and %d tokens above its hold: "
+                "the provider of %s did not honour its cap",
+                *(used.attempt_id, debt.usd_nanos, debt.tokens, opened.model),
+            )
+        self._close(entry)
+        return Posted(entry.sequence, debt.usd_nanos)
+
+    def void(self, attempt_id: str, *, within: str, now_ns: int) -> Posted:
+        """Give a hold back."""
+        opened = self._open.get(attempt_id)
+        if opened is None or not visible(within, opened.path.tenant):
+            return self._closed_before(EntryKind.VOID, attempt_id, b"", within)
+        opened.hold.void()
+        entry = Entry(
+            sequence=self._next_sequence(),
+            kind=EntryKind.VOID,
+            key=attempt_id,
+            fingerprint=b"",
+            created_ns=now_ns,
+            path=opened.path,
+            model=opened.model,
+            price_unknown=opened.price_unknown,
+            held_usd_nanos=-opened.hold.usd_nanos,
+            held_tokens=-opened.hold.tokens,
+            held_requests=-1,
+            counters=self._changed(opened.hold),
+        )
+        self._close(entry)
+        return Posted(entry.sequence)
+
+    def adjust(self, wanted: Adjustment, *, within: str, now_ns: int) -> Adjusted:
+        """Correct what is settled in the current window by a row of its own."""
+        mark = _fingerprint(wanted)
+        limit = self._adjustable(wanted, within)
+        for first in self._file.entries_of(wanted.idempotency_key):
+            if first.kind is not EntryKind.ADJUST or first.fingerprint != mark:
+                raise Conflict(
+                    f"`{wanted.idempotency_key}` was used for something else: "
+                    "use a key of its own for each correction"
+                )
+            return Adjusted(first.sequence, self._state(limit, now_ns))
+        (account,) = self._counters.current((limit,), now_ns)
+        try:
+            debt = account.counter.adjust(wanted.delta)
+        except ValueError as error:
+            raise InvalidInput(f"budget `{wanted.budget}`: {error}") from None
+        in_money, in_tokens = limit.unit is Unit.USD_NANOS, limit.unit is Unit.TOKENS
+        entry = Entry(
+            sequence=self._next_sequence(),
+            kind=EntryKind.ADJUST,
+            key=wanted.idempotency_key,
+            fingerprint=mark,
+            created_ns=now_ns,
+            path=BudgetPath(limit.tenant),
+            settled_usd_nanos=wanted.delta if in_money else 0,
+            settled_tokens=wanted.delta if in_tokens else 0,
+            settled_requests=wanted.delta if limit.unit is Unit.REQUESTS else 0,
+            debt_usd_nanos=debt if in_money else 0,
+            debt_tokens=debt if in_tokens else 0,
+            counters=(account.counter.id,),
+            budget=wanted.budget,
+            author=wanted.author,
+            reason=wanted.reason,
+        )
+        self._counters.changed(entry.counters)
+        self._file.append(entry)
+        return Adjusted(entry.sequence, self._state(limit, now_ns))
+
+    def states(self, limits: Iterable[BudgetLimit], *, now_ns: int) -> list[BudgetState]:
+        """Each of `limits` with its balances in its current window."""
+        return [self._state(limit, now_ns) for limit in limits]
+
+    def entries(
+        self, *, after: int, tenant: str, attempt_id: str, rows_max: int
+    ) -> tuple[list[Entry], int]:
+        """Rows after a sequence, at or below `tenant`, and where to go on; 0: no more."""
+        if not attempt_id:
+            return self._file.page(after=after, tenant=tenant, rows_max=rows_max)
+        rows = [
+            entry
+            for entry in self._file.entries_of(attempt_id)
+            if entry.kind is not EntryKind.ADJUST
+            and entry.sequence > after
+            and visible(tenant, entry.path.tenant)
+        ]
+        page = rows[:rows_max]
+        return page, page[-1].sequence if len(rows) > len(page) else 0
+
+    def save(self) -> None:
+        """Write the balances that changed; before the commit."""
+        self._counters.save()
+
+    def tidy(self, now_ns: int) -> None:
+        """Forget what only past windows need; after the commit."""
+        self._counters.tidy(now_ns)
+
+    def _hold(
+        self, wanted: Reservation, limits: Sequence[BudgetLimit], accounts: Sequence[Account]
+    ) -> ledger.Hold:
+        amount, least = wanted.amount, wanted.minimum or wanted.amount
+        if amount.price_unknown:
+            amount, least = amount._replace(usd_nanos=0), least._replace(usd_nanos=0)
+            for limit, account in zip(limits, accounts, strict=True):
+                if limit.hard and limit.unit is Unit.USD_NANOS:
+                    raise price_unknown(wanted.model, limit, account)
+        if len(accounts) > ledger.COUNTERS_MAX:
+            raise NotPossibleNow(
+                f"`{len(accounts)}` limits meet `{wanted.path.tenant}`: "
+                f"keep at most {ledger.COUNTERS_MAX}"
+            )
+        held = ledger.reserve(
+            tuple(dict.fromkeys(account.counter for account in accounts)),
+            usd_nanos=amount.usd_nanos,
+            tokens=amount.tokens,
+            minimum_usd_nanos=least.usd_nanos,
+            minimum_tokens=least.tokens,
+        )
+        if isinstance(held, ledger.Hold):
+            return held
+        denying = [
+            (limit, account)
+            for limit, account in zip(limits, accounts, strict=True)
+            if account.counter is held
+        ]
+        # The hard one, where a soft ceiling shares its counter.
+        limit, account = max(denying, key=lambda pair: pair[0].hard)
+        raise exhausted(limit, account, least)
+
+    def _restored(self, entry: Entry) -> _Open:
+        counters = tuple(self._counters.account(id).counter for id in entry.counters)
+        hold = ledger.restore(counters, usd_nanos=entry.held_usd_nanos, tokens=entry.held_tokens)
+        return _Open(hold, entry.path, entry.model, entry.price_unknown)
+
+    def _reserved_before(self, first: Entry, attempt_id: str, mark: bytes) -> Held:
+        if first.fingerprint != mark or first.kind is not EntryKind.RESERVE:
+            raise Conflict(
+                f"attempt `{attempt_id}` was reserved otherwise: use a new id for each attempt"
+            )
+        if attempt_id not in self._open:
+            raise Conflict(f"attempt `{attempt_id}` has closed: use a new id for each attempt")
+        return _held(first)
+
+    def _closed_before(self, kind: EntryKind, attempt_id: str, mark: bytes, within: str) -> Posted:
+        rows = self._file.entries_of(attempt_id)
+        if len(rows) != 2 or not visible(within, rows[0].path.tenant):
+            raise NotFound(f"attempt `{attempt_id}` is not known: reserve it first")
+        closed = rows[1]
+        if closed.kind is not kind:
+            done = "settled" if closed.kind is EntryKind.SETTLE else "voided"
+            raise Conflict(f"attempt `{attempt_id}` was {done} before: it closes only once")
+        if closed.fingerprint != mark:
+            raise Conflict(
+                f"attempt `{attempt_id}` was settled with another amount: it settles only once"
+            )
+        return Posted(closed.sequence, closed.debt_usd_nanos)
+
+    def _close(self, entry: Entry) -> None:
+        self._file.append(entry)
+        self._file.close_hold(entry.key)
+        del self._open[entry.key]
+
+    def _changed(self, hold: ledger.Hold) -> tuple[int, ...]:
+        ids = tuple(counter.id for counter in hold.counters)
+        self._counters.changed(ids)
+        return ids
+
+    def _next_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _adjustable(self, wanted: Adjustment, within: str) -> BudgetLimit:
+        if self._limits is None:
+            raise NotPossibleNow("no snapshot of the budgets has arrived yet: try again")
+        limits = [
+            limit for limit in self._limits.of(wanted.budget) if visible(within, limit.tenant)
+        ]
+        if not limits:
+            raise NotFound(f"budget `{wanted.budget}` does not exist: see `harmost budget show`")
+        meant = [
+            limit
+            for limit in limits
+            if wanted.unit in (None, limit.unit) and wanted.window in (None, limit.window)
+        ]
+        counters = {(limit.unit, limit.window) for limit in meant}
+        if len(counters) != 1:
+            raise InvalidInput(
+                f"budget `{wanted.budget}` has {len(limits)} limits and {len(meant)} are meant: "
+                "name the unit and the window of one"
+            )
+        return meant[0]
+
+    def _state(self, limit: BudgetLimit, now_ns: int) -> BudgetState:
+        account = self._counters.peek(limit, now_ns)
+        counter = account.counter
+        return BudgetState(limit, account.bounds, counter.settled, counter.held, counter.debt)
+
+
+def _fingerprint(asked: Reservation | Settlement | Adjustment) -> bytes:
+    return hashlib.blake2b(msgspec.msgpack.encode(asked), digest_size=16).digest()
+
+
+def _held(entry: Entry) -> Held:
+    amount = Amount(entry.held_usd_nanos, entry.held_tokens, entry.price_unknown)
+    return Held(amount, _decode_warnings(entry.warnings) if entry.warnings else ())
+
+
+def _warnings(
+    limits: Sequence[BudgetLimit], accounts: Sequence[Account]
+) -> tuple[BudgetWarning, ...]:
+    return tuple(
+        BudgetWarning(
+            limit.budget,
+            account.used * 1_000 // max(limit.limit, 1),
+            account.resets_at_ns,
+        )
+        for limit, account in zip(limits, accounts, strict=True)
+        if _warns(limit, account.used)
+    )
+
+
+def _warns(limit: BudgetLimit, used: int) -> bool:
+    above = limit.warn_at_permille and used * 1_000 >= limit.limit * limit.warn_at_permille
+    return bool(above) or (not limit.hard and used > limit.limit)

@@ -1,0 +1,189 @@
+"""Between the messages of the Budget contract and what the accounts ask and answer."""
+
+from typing import cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from harmost.budget.v1 import budget_pb2 as pb
+from harmost.core.budget.nodes import Amount, BudgetPath, Unit
+from harmost.core.budget.window import Window, WindowBounds
+from harmost.core.errors import InvalidInput, Violation
+from harmost.core.tenants import LEVEL_RULE, is_path
+from harmost.services.budget.ledger_file import Entry, EntryKind
+from harmost.services.budget.requests import (
+    Adjustment,
+    BudgetState,
+    BudgetWarning,
+    Held,
+    Reservation,
+    Settlement,
+)
+from harmost.services.convert.usage import usage_from_proto, usage_to_proto
+
+__all__ = [
+    "adjustment_of",
+    "budget_to_proto",
+    "entry_to_proto",
+    "page_number",
+    "reservation_of",
+    "reserve_response",
+    "settlement_of",
+]
+
+_WINDOWS: dict[Window, "pb.Window.ValueType"] = {
+    "minute": pb.WINDOW_MINUTE,
+    "hour": pb.WINDOW_HOUR,
+    "day": pb.WINDOW_DAY,
+    "week": pb.WINDOW_WEEK,
+    "month": pb.WINDOW_MONTH,
+    "total": pb.WINDOW_TOTAL,
+}
+_WINDOW_NAMES: dict[int, Window] = {number: name for name, number in _WINDOWS.items()}
+
+
+def reservation_of(request: pb.ReserveRequest) -> Reservation:
+    """What `request` asks to hold; InvalidInput where it cannot mean anything."""
+    amount = _amount_of(request.amount)
+    minimum = _amount_of(request.minimum) if request.HasField("minimum") else None
+    if minimum is not None and (
+        minimum.usd_nanos > amount.usd_nanos or minimum.tokens > amount.tokens
+    ):
+        raise _invalid("minimum", "is more than `amount`: ask for less, or leave it out")
+    return Reservation(
+        attempt_id=request.attempt_id,
+        path=_path_of(request.path),
+        model=request.model,
+        amount=amount,
+        minimum=minimum,
+    )
+
+
+def settlement_of(request: pb.SettleRequest) -> Settlement:
+    """What `request` says was used."""
+    usage = usage_from_proto(request.usage) if request.HasField("usage") else None
+    return Settlement(request.attempt_id, _amount_of(request.amount), usage)
+
+
+def adjustment_of(request: pb.AdjustRequest, *, author: str) -> Adjustment:
+    """The correction that `author` makes by `request`."""
+    if not request.delta:
+        raise _invalid("delta", "is 0: say how much to add, or to give back")
+    return Adjustment(
+        idempotency_key=request.idempotency_key,
+        budget=request.budget,
+        delta=request.delta,
+        author=author,
+        reason=request.reason,
+        unit=Unit(request.unit) if request.unit else None,
+        window=_WINDOW_NAMES[request.window] if request.window else None,
+    )
+
+
+def reserve_response(held: Held) -> pb.ReserveResponse:
+    """The hold as a message."""
+    return pb.ReserveResponse(
+        warnings=[_warning_to_proto(warning) for warning in held.warnings],
+        held=_amount_to_proto(held.amount),
+    )
+
+
+def budget_to_proto(state: BudgetState) -> pb.Budget:
+    """One ceiling with its balances as a message."""
+    limit, bounds = state.limit, _bounds(state)
+    return pb.Budget(
+        name=limit.budget,
+        node=limit.node,
+        unit=cast("pb.Unit.ValueType", int(limit.unit)),
+        window=_WINDOWS[limit.window],
+        enforcement=pb.ENFORCEMENT_HARD if limit.hard else pb.ENFORCEMENT_SOFT,
+        limit=limit.limit,
+        settled=state.settled,
+        held=state.held,
+        debt=state.debt,
+        window_start=_timestamp(bounds.start_ns) if bounds else None,
+        resets_at=_timestamp(bounds.end_ns) if bounds else None,
+        warn_at_permille=limit.warn_at_permille,
+    )
+
+
+def entry_to_proto(entry: Entry) -> pb.Entry:
+    """One row as a message."""
+    adjusts = entry.kind is EntryKind.ADJUST
+    delta = entry.settled_usd_nanos + entry.settled_tokens + entry.settled_requests  # one unit
+    return pb.Entry(
+        sequence=entry.sequence,
+        kind=cast("pb.EntryKind.ValueType", int(entry.kind)),
+        attempt_id="" if adjusts else entry.key,
+        path=pb.BudgetPath(
+            tenant=entry.path.tenant,
+            profile=entry.path.profile,
+            agent_id=entry.path.agent_id,
+            end_user_id=entry.path.end_user_id,
+        ),
+        model=entry.model,
+        amount=_amount_to_proto(_amount_of_entry(entry)),
+        usage=usage_to_proto(entry.usage) if entry.usage is not None else None,
+        created_at=_timestamp(entry.created_ns),
+        debt_usd_nanos=0 if adjusts else entry.debt_usd_nanos,
+        delta=delta if adjusts else 0,
+        budget=entry.budget,
+        author=entry.author,
+        reason=entry.reason,
+    )
+
+
+def page_number(token: str) -> int:
+    """Where a page begins; InvalidInput for a token that no page gave."""
+    if not token:
+        return 0
+    if not (token.isascii() and token.isdigit() and len(token) <= 18):
+        raise _invalid("page_token", "is not one that a page gave: begin at the first page")
+    return int(token)
+
+
+def _amount_of(amount: pb.Amount) -> Amount:
+    return Amount(amount.usd_nanos, amount.tokens, amount.price_unknown)
+
+
+def _amount_to_proto(amount: Amount) -> pb.Amount:
+    return pb.Amount(
+        usd_nanos=amount.usd_nanos, tokens=amount.tokens, price_unknown=amount.price_unknown
+    )
+
+
+def _amount_of_entry(entry: Entry) -> Amount:
+    match entry.kind:
+        case EntryKind.RESERVE:
+            return Amount(entry.held_usd_nanos, entry.held_tokens, entry.price_unknown)
+        case EntryKind.SETTLE:
+            return Amount(entry.settled_usd_nanos, entry.settled_tokens, entry.price_unknown)
+        case EntryKind.VOID:
+            return Amount(-entry.held_usd_nanos, -entry.held_tokens, entry.price_unknown)
+        case EntryKind.ADJUST:
+            return Amount(0, 0)
+
+
+def _path_of(path: pb.BudgetPath) -> BudgetPath:
+    if not is_path(path.tenant):
+        raise _invalid("path.tenant", f"`{path.tenant[:64]}` is not a tenant path: {LEVEL_RULE}")
+    return BudgetPath(path.tenant, path.profile, path.agent_id, path.end_user_id)
+
+
+def _warning_to_proto(warning: BudgetWarning) -> pb.BudgetWarning:
+    return pb.BudgetWarning(
+        budget=warning.budget,
+        used_permille=warning.used_permille,
+        resets_at=_timestamp(warning.resets_at_ns) if warning.resets_at_ns else None,
+    )
+
+
+def _bounds(state: BudgetState) -> WindowBounds | None:
+    return None if state.limit.window == "total" else state.bounds
+
+
+def _timestamp(time_ns: int) -> Timestamp:
+    return Timestamp(seconds=time_ns // 10**9, nanos=time_ns % 10**9)
+
+
+def _invalid(field: str, description: str) -> InvalidInput:
+    return InvalidInput(f"`{field}` {description}", violations=(Violation(field, description),))

@@ -1,0 +1,64 @@
+"""How a denial reads: which budget, how much is left, until when, and what to do."""
+
+from datetime import UTC, datetime
+
+from harmost.core.budget.nodes import Amount, BudgetLimit, Unit
+from harmost.core.errors import BudgetExhausted
+from harmost.services.budget.counters import Account
+
+__all__ = ["exhausted", "price_unknown"]
+
+_UNITS = {Unit.USD_NANOS: "usd_nanos", Unit.TOKENS: "tokens", Unit.REQUESTS: "requests"}
+
+
+def exhausted(limit: BudgetLimit, account: Account, least: Amount) -> BudgetExhausted:
+    """`account` has less left than `least`."""
+    requested = {Unit.USD_NANOS: least.usd_nanos, Unit.TOKENS: least.tokens}.get(limit.unit, 1)
+    details = _details(limit, account, requested)
+    until = f"wait until `{details['resets_at']}` or " if details["resets_at"] else ""
+    return BudgetExhausted(
+        f"budget `{limit.budget}` of `{limit.node}` has {_text(limit, account.counter.available)} "
+        f"left of {_text(limit, limit.limit)} {_period(limit)} and {_text(limit, requested)} "
+        f"are needed: {until}raise its limit",
+        details=details,
+    )
+
+
+def price_unknown(model: str, limit: BudgetLimit, account: Account) -> BudgetExhausted:
+    """A hard ceiling of money cannot bound what has no price."""
+    return BudgetExhausted(
+        f"the price of model `{model}` is not known: add `price` to its Model document",
+        details={**_details(limit, account, 0), "reason": "price_unknown", "model": model},
+    )
+
+
+def _details(limit: BudgetLimit, account: Account, requested: int) -> dict[str, str]:
+    return {
+        "budget": limit.budget,
+        "node": limit.node,
+        "unit": _UNITS[limit.unit],
+        "window": limit.window,
+        "limit": str(limit.limit),
+        "available": str(max(0, account.counter.available)),
+        "requested": str(requested),
+        "resets_at": _rfc3339(account.resets_at_ns),
+    }
+
+
+def _text(limit: BudgetLimit, amount: int) -> str:
+    amount = max(0, amount)
+    if limit.unit is not Unit.USD_NANOS:
+        return f"{amount} {_UNITS[limit.unit]}"
+    dollars, nanos = divmod(amount, 10**9)
+    return f"{dollars}.{nanos:09d}".rstrip("0").rstrip(".") + " US dollars"
+
+
+def _period(limit: BudgetLimit) -> str:
+    return "in total" if limit.window == "total" else f"this {limit.window}"
+
+
+def _rfc3339(time_ns: int) -> str:
+    # Windows begin and end on whole seconds.
+    if not time_ns:
+        return ""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

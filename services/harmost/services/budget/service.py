@@ -1,0 +1,184 @@
+"""The Budget service's RPCs: who may ask for what, then one piece of work for the store each."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import grpc
+
+from harmost.budget.v1 import budget_pb2 as pb
+from harmost.budget.v1 import budget_pb2_grpc
+from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, compile_limits
+from harmost.core.errors import Forbidden, NotFound, Unsupported
+from harmost.core.resources.kinds import BudgetSpec, Metadata
+from harmost.core.tenants import visible
+from harmost.services.budget.convert import (
+    adjustment_of,
+    budget_to_proto,
+    entry_to_proto,
+    page_number,
+    reservation_of,
+    reserve_response,
+    settlement_of,
+)
+from harmost.services.budget.store import BudgetStore
+from harmost.services.interceptors.principal import current_principal
+
+__all__ = ["BudgetServicer", "LimitsSource"]
+
+PAGE_SIZE = 100  # where the caller names none
+
+if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+else:
+    Context = grpc.aio.ServicerContext
+
+
+class BudgetDocument(Protocol):
+    """A `Budget` document as a catalog holds it."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+    @property
+    def spec(self) -> BudgetSpec: ...
+
+
+class BudgetCatalog(Protocol):
+    """The documents that the ledger needs of a catalog."""
+
+    @property
+    def budgets(self) -> Mapping[str, BudgetDocument]: ...
+
+
+class BudgetSnapshot(Protocol):
+    """One generation of the documents; immutable."""
+
+    @property
+    def catalog(self) -> BudgetCatalog: ...
+
+
+class LimitsSource(Protocol):
+    """Where the limits come from: a `SnapshotWatcher`, or what a test puts in its place."""
+
+    def current(self) -> BudgetSnapshot:
+        """The newest snapshot; raises NotPossibleNow before the first."""
+        ...
+
+
+class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
+    """Answers from `store`, under the limits of the newest snapshot of `source`."""
+
+    def __init__(self, store: BudgetStore, source: LimitsSource) -> None:
+        self._store = store
+        self._source = source
+        self._compiled: tuple[BudgetSnapshot, BudgetLimits] | None = None
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Keep the ledger writing until the block ends."""
+        return self._store.running()
+
+    async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
+        wanted = reservation_of(request)
+        within = current_principal().tenant
+        self._limits()  # also what the store decides by: none, no answer
+        held = await self._store.run(
+            lambda accounts, now_ns: accounts.reserve(wanted, within=within, now_ns=now_ns)
+        )
+        return reserve_response(held)
+
+    async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleResponse:
+        used = settlement_of(request)
+        within = current_principal().tenant
+        posted = await self._store.run(
+            lambda accounts, now_ns: accounts.settle(used, within=within, now_ns=now_ns)
+        )
+        return pb.SettleResponse(sequence=posted.sequence, debt_usd_nanos=posted.debt_usd_nanos)
+
+    async def Void(self, request: pb.VoidRequest, context: Context) -> pb.VoidResponse:
+        attempt_id, within = request.attempt_id, current_principal().tenant
+        posted = await self._store.run(
+            lambda accounts, now_ns: accounts.void(attempt_id, within=within, now_ns=now_ns)
+        )
+        return pb.VoidResponse(sequence=posted.sequence)
+
+    async def GetBudget(
+        self, request: pb.GetBudgetRequest, context: Context
+    ) -> pb.GetBudgetResponse:
+        within = current_principal().tenant
+        limits = [
+            limit for limit in self._limits().of(request.name) if visible(within, limit.tenant)
+        ]
+        if not limits:
+            raise NotFound(f"budget `{request.name}` does not exist: see `harmost budget show`")
+        budgets = await self._budgets(limits)
+        return pb.GetBudgetResponse(budget=budgets[0], limits=budgets)
+
+    async def ListBudgets(
+        self, request: pb.ListBudgetsRequest, context: Context
+    ) -> pb.ListBudgetsResponse:
+        tenant = _narrowed(request.tenant)
+        begin, size = page_number(request.page_token), request.page_size or PAGE_SIZE
+        seen = [limit for limit in self._limits().all if visible(tenant, limit.tenant)]
+        end = begin + size
+        return pb.ListBudgetsResponse(
+            budgets=await self._budgets(seen[begin:end]),
+            next_page_token=str(end) if end < len(seen) else "",
+        )
+
+    async def ListEntries(
+        self, request: pb.ListEntriesRequest, context: Context
+    ) -> pb.ListEntriesResponse:
+        tenant, after = _narrowed(request.tenant), page_number(request.page_token)
+        attempt_id, size = request.attempt_id, request.page_size or PAGE_SIZE
+        entries, following = await self._store.run(
+            lambda accounts, _: accounts.entries(
+                after=after, tenant=tenant, attempt_id=attempt_id, rows_max=size
+            )
+        )
+        return pb.ListEntriesResponse(
+            entries=[entry_to_proto(entry) for entry in entries],
+            next_page_token=str(following) if following else "",
+        )
+
+    async def Adjust(self, request: pb.AdjustRequest, context: Context) -> pb.AdjustResponse:
+        principal = current_principal()
+        wanted = adjustment_of(request, author=principal.name)
+        self._limits()
+        adjusted = await self._store.run(
+            lambda accounts, now_ns: accounts.adjust(wanted, within=principal.tenant, now_ns=now_ns)
+        )
+        return pb.AdjustResponse(sequence=adjusted.sequence, budget=budget_to_proto(adjusted.state))
+
+    async def SyncLeases(
+        self, request_iterator: AsyncIterator[pb.SyncLeasesRequest], context: Context
+    ) -> AsyncIterator[pb.SyncLeasesResponse]:
+        raise Unsupported("leases of budget do not exist yet: use Reserve and Settle")
+        yield  # makes this a stream
+
+    async def _budgets(self, limits: list[BudgetLimit]) -> list[pb.Budget]:
+        states = await self._store.run(
+            lambda accounts, now_ns: accounts.states(limits, now_ns=now_ns)
+        )
+        return [budget_to_proto(state) for state in states]
+
+    def _limits(self) -> BudgetLimits:
+        """The limits of the newest snapshot, compiled once and told to the store."""
+        snapshot = self._source.current()
+        if self._compiled is None or self._compiled[0] is not snapshot:
+            budgets = snapshot.catalog.budgets
+            limits = compile_limits(
+                {name: (budget.metadata, budget.spec) for name, budget in budgets.items()}
+            )
+            self._compiled = (snapshot, limits)
+            self._store.limits = limits
+        return self._compiled[1]
+
+
+def _narrowed(tenant: str) -> str:
+    """The tenant that is listed: what is asked for, if the caller may see it, or all they may."""
+    within = current_principal().tenant
+    if not tenant:
+        return within
+    if not visible(within, tenant):
+        raise Forbidden(f"the key belongs to `{within}`: it cannot see `{tenant}`")
+    return tenant
