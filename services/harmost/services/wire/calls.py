@@ -1,4 +1,4 @@
-"""Runs handlers: finds one for a call, runs its shape in a task, and turns what it raises into a status.
+"""Runs handlers: finds one for a call, runs it in a task, turns what it raises into a status.
 
 One task a call and none a message.
 """
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import grpc
 from grpc.aio import EOF, AbortError
@@ -30,23 +30,28 @@ else:
     Handler = grpc.RpcMethodHandler  # not generic at run time
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
     """A method handler, looked at once."""
 
-    handler: Handler
-    behaviour: Callable[..., Any]
-    is_async: bool
-    is_generator: bool
+    __slots__ = (
+        "behaviour",
+        "deserialize",
+        "handler",
+        "is_async",
+        "is_generator",
+        "is_streaming",
+        "serialize",
+    )
 
-    @classmethod
-    def of(cls, handler: Handler) -> "Route":
-        """The route to `handler`."""
+    def __init__(self, handler: Handler) -> None:
         name = f"{_shape(handler.request_streaming)}_{_shape(handler.response_streaming)}"
-        behaviour: Callable[..., Any] = getattr(handler, name)
-        is_generator = inspect.isasyncgenfunction(behaviour)
-        is_async = is_generator or inspect.iscoroutinefunction(behaviour)
-        return cls(handler, behaviour, is_async, is_generator)
+        self.handler = handler
+        self.behaviour: Callable[..., Any] = getattr(handler, name)
+        self.is_generator = inspect.isasyncgenfunction(self.behaviour)
+        self.is_async = self.is_generator or inspect.iscoroutinefunction(self.behaviour)
+        self.is_streaming = handler.response_streaming
+        self.deserialize = handler.request_deserializer
+        self.serialize = handler.response_serializer
 
 
 def _shape(streaming: bool) -> str:
@@ -75,9 +80,10 @@ class Calls:
         self._interceptors = tuple(interceptors)
         self._calls_max = calls_max
         self._compression = compression
+        self._is_guarded = bool(interceptors or calls_max or compression)
         self._executor = executor
         self._routes: dict[bytes, Route] = {}
-        self._streams: dict[bytes, StreamHandler] = {}
+        self._starters: dict[bytes, StreamHandler] = {}  # of methods that take one message
         self._generic: list[grpc.GenericRpcHandler] = []
         self.running: set[asyncio.Task[None]] = set()
 
@@ -88,39 +94,65 @@ class Calls:
     def add_registered(self, service: str, handlers: dict[str, Handler]) -> None:
         """Serve `/service/method` by the handler of that name."""
         for name, handler in handlers.items():
-            self._routes[f"/{service}/{name}".encode()] = Route.of(handler)
+            path = f"/{service}/{name}".encode()
+            self._routes[path] = Route(handler)
+            if not handler.request_streaming:
+                self._starters.setdefault(path, self._start)
 
     def add_stream(self, method: str, handler: StreamHandler) -> None:
         """Serve `method` by `handler(stream, message)`, called without a task or interceptor."""
-        self._streams[method.encode()] = handler
+        self._starters[method.encode()] = handler
 
     def begin(self, stream: Stream) -> None:
         """Take a new call: at once, or with its message where the method takes exactly one."""
-        route = self._routes.get(stream.path)
-        if route is not None and not route.handler.request_streaming:
-            stream.on_message = self._start
-        elif stream.path in self._streams:
-            stream.on_message = self._streams[stream.path]
-        else:
+        starter = self._starters.get(stream.path)
+        if starter is None:
             self._start(stream, None)
+        else:
+            stream.on_message = starter
 
     def _start(self, stream: Stream, message: bytes | None) -> None:
-        task = stream.connection.loop.create_task(self._run(stream, message))
-        stream.task = task
+        stream.task = task = stream.connection.loop.create_task(self._run(stream, message))
         self.running.add(task)
-        task.add_done_callback(self.running.discard)
 
     async def _run(self, stream: Stream, message: bytes | None) -> None:
         """The task of a call: every way in which it can end, ends here."""
         context = Context(stream)
-        if self._compression is not None:
-            context.use_compression(self._compression)
         try:
             route = self._routes.get(stream.path)
-            if self._interceptors or route is None:
-                route = await self._find(context, route)
-            if route is not None:
-                await self._serve(context, route, message)
+            if self._is_guarded or route is None:
+                route = await self._admit(context, route)
+                if route is None:
+                    return
+            if route.serialize is not None:
+                context.serialize = route.serialize
+            if route.deserialize is not None:
+                context.deserialize = route.deserialize
+            if message is None:
+                request = await _late_request(context, route)
+            else:
+                request = context.deserialize(message)
+            # Flat on purpose: each coroutine between a task and its handler would be entered again
+            # for every message.
+            if not route.is_async:
+                await threads.serve(
+                    context, route.handler, route.behaviour, request, self._executor
+                )
+            elif not route.is_streaming:
+                context.answer(await route.behaviour(request, context))
+            elif not route.is_generator:
+                await route.behaviour(request, context)
+                _finish(context)
+            else:
+                answers = route.behaviour(request, context)
+                send = context.send
+                try:
+                    async for answer in answers:
+                        if not send(answer):
+                            await stream.drained()
+                finally:
+                    await answers.aclose()  # its finally blocks run now, not when it is collected
+                _finish(context)
         except AbortError as error:
             if error is not context.abort_error:
                 context.finish_unexpected(error)
@@ -133,6 +165,7 @@ class Calls:
             self._unexpected(context, error)
         finally:
             context.run_done_callbacks()
+            self.running.discard(cast("asyncio.Task[None]", stream.task))
 
     def _unexpected(self, context: Context, error: Exception) -> None:
         if context.stream.cancelled:
@@ -143,14 +176,19 @@ class Calls:
 
     # --- Finding ---------------------------------------------------------------------------------
 
-    async def _find(self, context: Context, known: Route | None) -> Route | None:
-        """The route that the interceptors let through; None when the call was answered here."""
+    async def _admit(self, context: Context, known: Route | None) -> Route | None:
+        """The route that interceptors and limits let through; None when the call was answered."""
+        if self._compression is not None:
+            context.use_compression(self._compression)
         details = CallDetails(context.stream.path.decode(), context.invocation_metadata())
         handler = await self._intercept(0, details)
         if handler is None:
             context.stream.finish(status.UNIMPLEMENTED, "Method not found!")
             return None
-        return known if known is not None and handler is known.handler else Route.of(handler)
+        if self._calls_max is not None and len(self.running) > self._calls_max:
+            context.stream.finish(status.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            return None
+        return known if known is not None and handler is known.handler else Route(handler)
 
     async def _intercept(self, index: int, details: grpc.HandlerCallDetails) -> Handler | None:
         if index == len(self._interceptors):
@@ -173,52 +211,22 @@ class Calls:
                 return handler
         return None
 
-    # --- The four shapes -------------------------------------------------------------------------
 
-    async def _serve(self, context: Context, route: Route, message: bytes | None) -> None:
-        if self._calls_max is not None and len(self.running) > self._calls_max:
-            context.stream.finish(status.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
-            return
-        handler = route.handler
-        context.deserialize = handler.request_deserializer
-        context.serialize = handler.response_serializer
-        request = await self._request(context, handler, message)
-        if not route.is_async:
-            await threads.serve(context, route.handler, route.behaviour, request, self._executor)
-        elif not handler.response_streaming:
-            context.answer(await route.behaviour(request, context))
-        elif route.is_generator:
-            await self._stream(context, route.behaviour(request, context))
-        else:
-            await route.behaviour(request, context)
-            self._finish(context)
+async def _late_request(context: Context, route: Route) -> Any:
+    """The first argument of a handler whose call began before its message."""
+    if route.handler.request_streaming:
+        return RequestIterator(context)
+    message = await context.stream.receive()
+    if message is None:
+        raise MessageError(status.UNIMPLEMENTED, "method takes one request message, not 0")
+    return context.deserialize(message)
 
-    async def _request(self, context: Context, handler: Handler, message: bytes | None) -> Any:
-        """What the handler's first argument is to be."""
-        if handler.request_streaming:
-            return RequestIterator(context)
-        if message is None:  # a method that was not known when the call began
-            message = await context.stream.receive()
-            if message is None:
-                raise MessageError(status.UNIMPLEMENTED, "method takes one request message, not 0")
-        return message if context.deserialize is None else context.deserialize(message)
 
-    async def _stream(self, context: Context, responses: Any) -> None:
-        """Send what the handler yields, as fast as the caller reads it."""
-        try:
-            async for response in responses:
-                if not context.send(response):
-                    await context.stream.drained()
-        except BaseException:
-            await responses.aclose()  # its finally blocks run now, not when it is collected
-            raise
-        self._finish(context)
-
-    def _finish(self, context: Context) -> None:
-        """End a call whose handler has returned; it may have given its stream away and ended it."""
-        if context.abort_error is not None:
-            raise context.abort_error
-        context.finish()
+def _finish(context: Context) -> None:
+    """End a call whose handler has returned; it may have ended it on the low-level face."""
+    if context.abort_error is not None:
+        raise context.abort_error
+    context.finish()
 
 
 class RequestIterator:

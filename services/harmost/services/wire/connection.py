@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.limits = owner.limits
         self.stream_unsent_bytes_max = owner.limits.stream_unsent_bytes_max
+        self.send_bytes_max = owner.limits.send_message_bytes_max
         self.streams: dict[int, Stream] = {}
         self.held_bytes = 0  # unread request bytes of all streams
         self.flush_due = False
@@ -188,32 +189,28 @@ class Connection(asyncio.Protocol):
         self.lifetime.calls += 1
         if event.end_stream:
             stream.remote_ended = True
-        self._encodings(stream, headers)
+        encoding = headers.get(b"grpc-encoding")
+        if encoding is not None and encoding != compression.IDENTITY:
+            self._compressed(stream, encoding)
         timeout = headers.get(b"grpc-timeout")
         if timeout is not None:
             self._deadline(stream, timeout)
-        if stream.finished:
-            return
         if self.congested:
             self._deferred.append(stream)
-        else:
+        elif not stream.finished:
             self._start(stream)
 
     def _start(self, stream: Stream) -> None:
         self._begin(stream)
         if stream.remote_ended and stream.on_message is not None:
-            stream.feed(b"", ended=True)  # a request without a body
+            stream.feed(b"", ended=True)  # a request without a body, or one that was deferred
 
-    def _encodings(self, stream: Stream, headers: dict[bytes, bytes]) -> None:
-        encoding = headers.get(b"grpc-encoding")
-        if encoding is not None and encoding != compression.IDENTITY:
-            stream.encoding = encoding
-            if encoding != compression.GZIP:
-                stream.initial_metadata = ((b"grpc-accept-encoding", compression.ACCEPTED),)
-                text = f"compression `{encoding.decode('ascii', 'replace')}` is not supported"
-                stream.finish(status.UNIMPLEMENTED, text)
-        accepted = headers.get(b"grpc-accept-encoding")
-        stream.accept_gzip = accepted is not None and compression.GZIP in accepted
+    def _compressed(self, stream: Stream, encoding: bytes) -> None:
+        stream.encoding = encoding
+        if encoding != compression.GZIP:
+            stream.initial_metadata = ((b"grpc-accept-encoding", compression.ACCEPTED),)
+            text = f"compression `{encoding.decode('ascii', 'replace')}` is not supported"
+            stream.finish(status.UNIMPLEMENTED, text)
 
     def _deadline(self, stream: Stream, value: bytes) -> None:
         timeout = timeout_s(value)

@@ -24,16 +24,18 @@ _log = logging.getLogger(__name__)
 class Context(grpc.aio.ServicerContext[Any, Any]):
     """One call, as its handler sees it. Made once a call; no method blocks the loop."""
 
+    # Defaults are the class's: a call sets only what differs.
+    abort_error: AbortError | None = None
+    _code: object = None
+    _details = ""
+    _trailing: tuple[tuple[str, str | bytes], ...] = ()
+    _callbacks: list[Callable[[Any], object]] | None = None
+    _compress_next = True
+
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.deserialize: Callable[[bytes], Any] | None = None
-        self.serialize: Callable[[Any], bytes] | None = None
-        self.abort_error: AbortError | None = None
-        self._code: object = None
-        self._details = ""
-        self._trailing: tuple[tuple[str, str | bytes], ...] = ()
-        self._callbacks: list[Callable[[Any], object]] | None = None
-        self._compress_next = True
+        self.deserialize: Callable[[bytes], Any] = _same
+        self.serialize: Callable[[Any], bytes] = _same
 
     # --- Messages --------------------------------------------------------------------------------
 
@@ -47,7 +49,7 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
         self.raise_if_over()
         if message is None:
             return EOF
-        return message if self.deserialize is None else self.deserialize(message)
+        return self.deserialize(message)
 
     async def write(self, message: Any) -> None:
         """Send one response message; waits while the caller does not read what was sent before."""
@@ -56,21 +58,26 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
 
     def send(self, message: Any) -> bool:
         """Queue one response message; False asks to wait for `stream.drained()`."""
-        self.raise_if_over()
-        raw: bytes = message if self.serialize is None else self.serialize(message)
         stream = self.stream
-        bytes_max = stream.connection.limits.send_message_bytes_max
-        if len(raw) > bytes_max:
-            raise MessageError(
-                status.RESOURCE_EXHAUSTED,
-                f"SERVER: Sent message larger than max ({len(raw)} vs. {bytes_max})",
-            )
-        if not stream.gzip:
-            return stream.send(raw)
-        if self._compress_next:
-            return stream.send_compressed(raw)
-        self._compress_next = True
+        if self.abort_error is not None or stream.finished:
+            self.raise_if_over()
+        raw = self.serialize(message)
+        if len(raw) > stream.connection.send_bytes_max:
+            raise self._too_large(len(raw))
+        if stream.gzip:
+            return self._send_gzip(raw)
         return stream.send(raw)
+
+    def _send_gzip(self, raw: bytes) -> bool:
+        if self._compress_next:
+            return self.stream.send_compressed(raw)
+        self._compress_next = True
+        return self.stream.send(raw)
+
+    def _too_large(self, size: int) -> MessageError:
+        bytes_max = self.stream.connection.send_bytes_max
+        text = f"SERVER: Sent message larger than max ({size} vs. {bytes_max})"
+        return MessageError(status.RESOURCE_EXHAUSTED, text)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         """Send the initial metadata now. Raises UsageError when they were sent already."""
@@ -106,8 +113,16 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
 
     def answer(self, message: Any) -> None:
         """End a call that has one response; with a status other than OK it is not sent."""
-        self.raise_if_over()
-        if self._code is None or status.code_of(self._code) == status.OK:
+        stream = self.stream
+        if self.abort_error is not None or stream.finished:
+            self.raise_if_over()
+        if self._code is None and not self._trailing and not self._details:
+            raw = self.serialize(message)
+            if len(raw) > stream.connection.send_bytes_max:
+                raise self._too_large(len(raw))
+            stream.answer(raw)
+            return
+        if status.code_of(self._code or status.OK) == status.OK:
             self.send(message)
         self.finish()
 
@@ -221,6 +236,10 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
         """The peer's names under `peer_identity_key`; None without a client certificate."""
         identity = self.stream.connection.identity
         return None if identity.key is None else identity.properties[identity.key]
+
+
+def _same(message: Any) -> Any:
+    return message
 
 
 def _code_named(number: int) -> grpc.StatusCode:

@@ -98,7 +98,6 @@ class Engine:
                 Setting.MAX_CONCURRENT_STREAMS: limits.streams_max,
                 Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
                 Setting.MAX_HEADER_LIST_SIZE: limits.header_list_bytes_max,
-                Setting.NO_RFC7540_PRIORITIES: 1,
             }
         )
         session.set_local_window_size(limits.connection_window_bytes)

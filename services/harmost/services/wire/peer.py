@@ -30,7 +30,7 @@ class Identity:
 
 def peer_of(address: Any) -> str:
     """A socket address in gRPC's form; `unix:` for a local socket."""
-    if isinstance(address, str | bytes) or not address:
+    if isinstance(address, str) or not address:
         return f"unix:{address or ''}"
     host, port = str(address[0]), int(address[1])
     return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -38,7 +38,7 @@ class Server(grpc.aio.Server):
         migration_thread_pool: Executor | None = None,
         limits: Limits | None = None,
     ) -> None:
-        given: Sequence[object] = interceptors or ()
+        given: list[object] = list(interceptors or ())
         invalid = [i for i in given if not isinstance(i, grpc.aio.ServerInterceptor)]
         if invalid:
             raise ValueError(f"interceptors must be ServerInterceptors, not `{invalid}`")

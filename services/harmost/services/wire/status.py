@@ -12,6 +12,7 @@ __all__ = [
     "DEADLINE_EXCEEDED",
     "INTERNAL",
     "OK",
+    "OK_TRAILERS",
     "RESOURCE_EXHAUSTED",
     "UNAVAILABLE",
     "UNIMPLEMENTED",
@@ -32,7 +33,7 @@ INTERNAL = 13
 UNAVAILABLE = 14
 
 _STATUS = tuple((b"grpc-status", b"%d" % code) for code in range(17))
-_OK_TRAILERS: tuple[Header, ...] = (_STATUS[OK],)
+OK_TRAILERS: tuple[Header, ...] = (_STATUS[OK],)
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord("%")}
 _ENCODED = tuple(bytes((b,)) if b in _PLAIN else b"%%%02X" % b for b in range(256))
 
@@ -68,7 +69,7 @@ def percent_decode(raw: bytes) -> str:
 def trailers(code: int, details: str = "", metadata: Metadata = ()) -> tuple[Header, ...]:
     """Trailer fields for a status. Raises like `encode_metadata`; O(size of what is sent)."""
     if code == OK and not details and not metadata:
-        return _OK_TRAILERS
+        return OK_TRAILERS
     fields: list[Header] = [_STATUS[code]]
     if details:
         fields.append((b"grpc-message", percent_encode(details)))
