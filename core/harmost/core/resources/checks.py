@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from harmost.core.budget.price import usd_nanos
-from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX, STEPS_MAX
+from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX
 from harmost.core.resources.keys import expires_s, is_hash, is_key_id
 from harmost.core.resources.kinds import (
     BudgetSpec,
@@ -18,7 +18,6 @@ from harmost.core.resources.kinds import (
     ModelSpec,
     Principal,
     ProviderSpec,
-    Step,
     TenantSpec,
 )
 from harmost.core.resources.parse import ParsedDocument
@@ -52,7 +51,7 @@ def check_document(parsed: ParsedDocument, report: Report) -> None:
         case BudgetSpec() as spec:
             _check_budget(spec, check)
         case _:
-            pass  # a policy's rules are checked where they are compiled
+            pass  # a policy's rules, as steps and prices, are checked where they are compiled
 
 
 class _Check(NamedTuple):
@@ -184,16 +183,11 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
 
 
 def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:
-    if bool(spec.steps) == bool(spec.models):
-        both = "both `steps` and `models`" if spec.steps else "neither `steps` nor `models`"
-        check.wrong(("models",), f"the profile has {both}: give exactly one of them")
     if spec.steps and spec.system:
         check.wrong(("system",), "`system` goes with `models`: move it into the steps")
-    if len(spec.steps) > STEPS_MAX:
-        check.wrong(("steps",), f"{len(spec.steps)} steps: at most {STEPS_MAX} are allowed")
     _check_models(spec.models, ("models",), check)
     for index, step in enumerate(spec.steps):
-        _check_step(step, index, check)
+        _check_models(step.models, ("steps", index, "models"), check)
     check.within(("output_tokens_max",), spec.output_tokens_max, least=1)
     check.within(("input_bytes_max",), spec.input_bytes_max, least=1, most=INPUT_BYTES_MAX)
     check.within(("attempts_max",), spec.attempts_max, least=1, most=CANDIDATES_MAX)
@@ -208,17 +202,7 @@ def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:
             )
 
 
-def _check_step(step: Step, index: int, check: _Check) -> None:
-    if not step.models:
-        check.wrong(("steps", index, "models"), f"step {quoted(step.name)} has no models: name one")
-    _check_models(step.models, ("steps", index, "models"), check)
-    path = ("steps", index, "output_tokens_max")
-    check.within(path, step.output_tokens_max, least=0)
-
-
 def _check_models(models: tuple[str, ...], path: Path, check: _Check) -> None:
-    if len(models) > CANDIDATES_MAX:
-        check.wrong(path, f"{len(models)} models: at most {CANDIDATES_MAX} are allowed")
     for index, name in enumerate(models):
         if name in models[:index]:
             check.wrong((*path, index), f"model {quoted(name)} is named twice: remove one")
@@ -250,8 +234,17 @@ def _check_budget(spec: BudgetSpec, check: _Check) -> None:
         )
     if not spec.limits:
         check.wrong(("limits",), "a budget without limits bounds nothing: add one")
+    seen: set[tuple[str, str]] = set()
     for index, limit in enumerate(spec.limits):
         _check_limit(limit, ("limits", index), check)
+        unit = "usd" if limit.usd else "tokens" if limit.tokens else "requests"
+        if (unit, limit.window) in seen:
+            check.wrong(
+                ("limits", index),
+                f"a second limit in `{unit}` a `{limit.window}`, of which only one can hold: "
+                "remove one",
+            )
+        seen.add((unit, limit.window))
 
 
 def _check_limit(limit: Limit, path: Path, check: _Check) -> None:

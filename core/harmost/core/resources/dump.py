@@ -83,9 +83,7 @@ class _Dumper(CSafeDumper):
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None if isinstance(core_scalar(text), str) else "'"
-    represent: Any = dumper.represent_scalar  # untyped in the stubs
-    node: yaml.ScalarNode = represent("tag:yaml.org,2002:str", text, style=style)
-    return node
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)

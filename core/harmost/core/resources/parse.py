@@ -68,23 +68,20 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[Violation] = []
-        self._count = 0
-
-    def __bool__(self) -> bool:
-        return self._count > 0
+        self.count = 0
 
     def add(self, place: Place, description: str) -> None:
         """Note that `description` is wrong at `place`; beyond PROBLEMS_MAX they are only counted."""
-        self._count += 1
+        self.count += 1
         if len(self._found) < PROBLEMS_MAX:
             self._found.append(Violation(str(place), description))
 
     def raise_any(self) -> None:
         """Raise InvalidDocuments with all that was found, if anything was."""
-        if not self._count:
+        if not self.count:
             return
         first = self._found[0]
-        more = f" (and {self._count - 1} more)" if self._count > 1 else ""
+        more = f" (and {self.count - 1} more)" if self.count > 1 else ""
         raise InvalidDocuments(f"{first.field}: {first.description}{more}", violations=self._found)
 
 

@@ -32,6 +32,8 @@ from harmost.core.tenants import ancestors, visible
 
 __all__ = ["Catalog", "KeyOwner", "Resource", "catalog_of", "resolve"]
 
+HINTED_PROBLEMS_MAX = 20
+
 SpecT = TypeVar("SpecT", bound=Spec)
 SpecT_co = TypeVar("SpecT_co", bound=Spec, covariant=True)
 
@@ -90,7 +92,6 @@ def catalog_of(documents: Sequence[ParsedDocument], problems: Problems) -> Catal
     for parsed in ordered:
         _check_tenant_exists(parsed, catalog, problems)
         _check_references(parsed, catalog, problems)
-    _check_budgets(ordered, problems)
     return catalog
 
 
@@ -118,8 +119,7 @@ def _keys(documents: Iterable[ParsedDocument], problems: Problems) -> Mapping[st
                 if first is not owner:
                     problems.add(
                         parsed.where("spec", "principals", index, "keys", key_index, "id"),
-                        f"key id {quoted(key.id)} is already {quoted(first.principal.name)}'s of "
-                        f"tenant {quoted(first.tenant)}: make another key",
+                        f"key id {quoted(key.id)} is taken: make another with `harmost key create`",
                     )
     return MappingProxyType(owners)
 
@@ -133,7 +133,7 @@ def _check_tenant_exists(parsed: ParsedDocument, catalog: Catalog, problems: Pro
     problems.add(
         parsed.where("metadata", field),
         f"tenant {quoted(missing[0])} does not exist: "
-        f"{_hint(path, catalog.tenants) or 'add a `Tenant` document of that name'}",
+        f"{_hint(path, catalog.tenants, problems) or 'add a `Tenant` document of that name'}",
     )
 
 
@@ -152,7 +152,7 @@ def _check_references(parsed: ParsedDocument, catalog: Catalog, problems: Proble
         problems.add(
             parsed.where("spec", "profile"),
             f"mission profile {quoted(spec.profile)} does not exist: "
-            f"{_hint(spec.profile, catalog.profiles) or 'add it or correct the name'}",
+            f"{_hint(spec.profile, catalog.profiles, problems) or 'add it or correct the name'}",
         )
 
 
@@ -165,56 +165,22 @@ def _check_name(
 ) -> None:
     noun = "provider" if path[0] == "provider" else "model"
     place = parsed.where("spec", *path)
-    named = among.get(name)
-    if named is None:
-        hint = _hint(name, among) or f"add a `{noun.capitalize()}` document of that name"
+    owner = parsed.document.owner
+    if name not in among:
+        usable = (other for other, known in among.items() if visible(known.metadata.tenant, owner))
+        hint = _hint(name, usable, problems) or f"add a `{noun.capitalize()}` document of that name"
         problems.add(place, f"{noun} {quoted(name)} does not exist: {hint}")
-    elif not visible(named.metadata.tenant, parsed.document.owner):
+    elif not visible(among[name].metadata.tenant, owner):
         problems.add(
             place,
-            f"{noun} {quoted(name)} belongs to tenant {quoted(named.metadata.tenant)}, which is "
-            f"not above {quoted(parsed.document.owner)}: name one of this tenant or above it",
+            f"{noun} {quoted(name)} belongs to a tenant that is not above "
+            f"{quoted(owner)}: name one of this tenant, above it or of the whole deployment",
         )
 
 
-def _check_budgets(documents: Iterable[ParsedDocument], problems: Problems) -> None:
-    seen: dict[tuple[str, ...], ParsedDocument] = {}
-    for parsed in documents:
-        spec = parsed.document.spec
-        if not isinstance(spec, BudgetSpec):
-            continue
-        for index, limit in enumerate(spec.limits):
-            unit = "usd" if limit.usd else "tokens" if limit.tokens else "requests"
-            narrowed = (spec.profile, spec.agent, spec.end_user)
-            node = (parsed.document.owner, *narrowed, unit, limit.window, limit.enforcement)
-            first = seen.setdefault(node, parsed)
-            place = parsed.where("spec", "limits", index)
-            if first is not parsed:
-                problems.add(
-                    place,
-                    f"budget {quoted(first.document.metadata.name)} already has a "
-                    f"{limit.enforcement} limit in {unit} a {limit.window} for the same node: "
-                    "remove one",
-                )
-            elif place != first.where("spec", "limits", _first_index(spec, index)):
-                problems.add(
-                    place,
-                    f"the budget has another {limit.enforcement} limit in {unit} a "
-                    f"{limit.window}: remove one",
-                )
-
-
-def _first_index(spec: BudgetSpec, index: int) -> int:
-    """The first limit of the same unit, window and enforcement as limit `index`."""
-    limit = spec.limits[index]
-    return next(
-        number
-        for number, other in enumerate(spec.limits)
-        if (other.window, other.enforcement) == (limit.window, limit.enforcement)
-        and (bool(other.usd), bool(other.tokens)) == (bool(limit.usd), bool(limit.tokens))
-    )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, known: Iterable[str], problems: Problems) -> str:
+    # A hint compares with every name: many of them in a large set would take minutes.
+    if problems.count > HINTED_PROBLEMS_MAX:
+        return ""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f"did you mean `{near[0]}`?" if near else ""

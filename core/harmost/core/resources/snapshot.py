@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from harmost.core.budget.price import ModelPrice, compile_price
+from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
 from harmost.core.policy.engine import Engine, compile_policies
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.dump import content_digest, dump
@@ -13,9 +13,6 @@ from harmost.core.resources.keys import expires_s, key_id, verify
 from harmost.core.resources.nodes import Place, ScalarNode
 from harmost.core.resources.parse import ParsedDocument, Problems
 from harmost.core.resources.resolve import Catalog, catalog_of
-
-if TYPE_CHECKING:
-    from harmost.core.mission.steps import CompiledStep
 
 __all__ = ["Caller", "CompiledSnapshot", "compile_snapshot"]
 
@@ -41,7 +38,7 @@ class CompiledSnapshot:
     digest: bytes
     catalog: Catalog
     engine: Engine
-    steps: Mapping[str, "tuple[CompiledStep, ...]"]
+    steps: Mapping[str, tuple[CompiledStep, ...]]
     prices: Mapping[str, ModelPrice | None]
     _key_ends_s: Mapping[str, float] = field(repr=False)
 
@@ -105,8 +102,22 @@ def _engine(
 
 def _steps(
     catalog: Catalog, by_key: Mapping[tuple[str, str], ParsedDocument], problems: Problems
-) -> "dict[str, tuple[CompiledStep, ...]]":
-    return {}
+) -> dict[str, tuple[CompiledStep, ...]]:
+    steps: dict[str, tuple[CompiledStep, ...]] = {}
+    for name, profile in catalog.profiles.items():
+        try:
+            steps[name] = compile_steps(profile.spec)
+        except StepsRefused as refused:
+            parsed = by_key["MissionProfile", name]
+            for error in refused.errors:
+                field = error.field.split(".")
+                # A profile with `models` has no steps written: its one step's fields are its own.
+                step = ("steps", error.step_index) if profile.spec.steps else ()
+                place = _inside(
+                    parsed, ("spec", *step, *field), line=error.line, column=error.column
+                )
+                problems.add(place, f"step `{error.step}`: {error.message}")
+    return steps
 
 
 def _prices(

@@ -3,6 +3,9 @@
 Knows nothing of what is in it: each store brings its own application id and migrations.
 """
 
+# pyright: reportUnknownMemberType=false
+# (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
+
 import logging
 import os
 from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""The Policy service: keeps every document, checks changes whole, publishes snapshots."""

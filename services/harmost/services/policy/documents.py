@@ -1,0 +1,185 @@
+"""The set of documents that runs, and what it becomes by a change: checked whole, or refused.
+
+Knows who may change what. No I/O: the store writes what is decided here, service.py publishes it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harmost.core.errors import Conflict, Forbidden, InvalidDocuments, NotFound
+from harmost.core.limits import DOCUMENTS_BYTES_MAX, DOCUMENTS_MAX
+from harmost.core.resources.dump import dump, etag_of
+from harmost.core.resources.kinds import ProviderSpec
+from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
+from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
+from harmost.core.tenants import visible
+from harmost.services.interceptors.principal import Principal
+from harmost.services.policy.store import Generation, StoredDocument
+
+__all__ = ["Change", "ChangeKind", "Key", "Kept", "Running", "change", "loaded"]
+
+Key = tuple[str, str]  # kind and name
+ChangeKind = str  # "added", "changed", "unchanged", "removed"
+
+
+class Kept(NamedTuple):
+    """A document that runs."""
+
+    parsed: ParsedDocument
+    stored: StoredDocument
+    etag: str
+
+    @property
+    def owner(self) -> str:
+        """Tenant path that it belongs to."""
+        return self.parsed.document.owner
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Everything of one generation. `documents` stand in order of kind and name."""
+
+    generation: int
+    published_at_ms: int
+    documents: Mapping[Key, Kept]
+    snapshot: CompiledSnapshot
+
+    @property
+    def etag(self) -> str:
+        """What changes with every generation."""
+        return f"{self.generation}-{self.snapshot.digest.hex()[:16]}"
+
+    def check_etag(self, etag: str) -> None:
+        """Raise Conflict if the caller saw another generation; "" asks nothing."""
+        if etag and etag != self.etag:
+            raise Conflict(
+                f"the documents have changed: `{etag}` was read, `{self.etag}` runs: "
+                "read them again and apply on what is there now",
+                details={"etag": self.etag, "generation": str(self.generation)},
+            )
+
+
+class Change(NamedTuple):
+    """A change that passed every check, not yet written; `kinds` has each document it speaks of."""
+
+    running: Running
+    kinds: Mapping[Key, ChangeKind]
+    changed: tuple[StoredDocument, ...]
+    removed: tuple[Key, ...]
+
+
+def loaded(generation: Generation) -> Running:
+    """What the store holds, compiled; InvalidDocuments if this version no longer understands it."""
+    parsed = _parsed_stored(generation.documents)
+    kept = {
+        found.key: _kept(found, document)
+        for found, document in zip(parsed, generation.documents, strict=True)
+    }
+    return Running(
+        generation.generation,
+        generation.published_at_ms,
+        kept,
+        compile_snapshot(generation.generation, parsed),
+    )
+
+
+def change(
+    running: Running,
+    *,
+    put: Sequence[ParsedDocument],
+    remove: Sequence[Key],
+    principal: Principal,
+    now_ms: int,
+) -> Change:
+    """What `running` becomes when `put` is added or replaced and `remove` removed.
+
+    Raises InvalidDocuments, Forbidden or NotFound, and then nothing may be done. About 0.3 ms a
+    document of the whole set.
+    """
+    for key in remove:
+        _check_may_remove(running, key, principal)
+    kinds: dict[Key, ChangeKind] = dict.fromkeys(remove, "removed")
+    changed: dict[Key, StoredDocument] = {}
+    for parsed in put:
+        _check_may_put(running, parsed, principal)
+        content = dump(parsed.document)
+        old = running.documents.get(parsed.key)
+        if old is not None and old.stored.yaml == content:
+            kinds[parsed.key] = "unchanged"
+            continue
+        kinds[parsed.key] = "added" if old is None else "changed"
+        changed[parsed.key] = StoredDocument(*parsed.key, running.generation + 1, content)
+    if not changed and not remove:
+        return Change(running, kinds, (), ())
+    after = _after(running, put, changed, frozenset(remove), now_ms)
+    return Change(after, kinds, tuple(changed.values()), tuple(remove))
+
+
+def _after(
+    running: Running,
+    put: Sequence[ParsedDocument],
+    changed: Mapping[Key, StoredDocument],
+    removed: frozenset[Key],
+    now_ms: int,
+) -> Running:
+    generation = running.generation + 1
+    kept = {
+        key: old
+        for key, old in running.documents.items()
+        if key not in removed and key not in changed
+    }
+    _check_size([*(old.stored for old in kept.values()), *changed.values()])
+    # Problems are told at their place in the file that was sent, not in its canonical form.
+    sent = [parsed for parsed in put if parsed.key in changed]
+    snapshot = compile_snapshot(generation, [*(old.parsed for old in kept.values()), *sent])
+    for parsed in _parsed_stored(changed.values()):
+        kept[parsed.key] = _kept(parsed, changed[parsed.key])
+    return Running(generation, now_ms, dict(sorted(kept.items())), snapshot)
+
+
+def _parsed_stored(documents: Iterable[StoredDocument]) -> tuple[ParsedDocument, ...]:
+    return parse_sources([Source(f"{item.kind}/{item.name}", item.yaml) for item in documents])
+
+
+def _kept(parsed: ParsedDocument, stored: StoredDocument) -> Kept:
+    return Kept(parsed, stored, etag_of(stored.yaml))
+
+
+def _check_size(documents: Iterable[StoredDocument]) -> None:
+    sizes = [len(document.yaml) for document in documents]
+    if len(sizes) > DOCUMENTS_MAX or sum(sizes) > DOCUMENTS_BYTES_MAX:
+        raise InvalidDocuments(
+            f"there would be {len(sizes)} documents of {sum(sizes)} bytes: at most "
+            f"{DOCUMENTS_MAX} of {DOCUMENTS_BYTES_MAX} are kept: delete some first"
+        )
+
+
+def _check_may_remove(running: Running, key: Key, principal: Principal) -> None:
+    kept = running.documents.get(key)
+    if kept is None or not visible(principal.tenant, kept.owner):
+        raise NotFound(f"{key[0]} `{key[1]}` does not exist: list what there is")
+
+
+def _check_may_put(running: Running, parsed: ParsedDocument, principal: Principal) -> None:
+    if not principal.tenant:
+        return
+    kind, name = parsed.key
+    owner = parsed.document.owner
+    where = parsed.where("metadata", "name" if kind == "Tenant" else "tenant")
+    if not visible(principal.tenant, owner):
+        belongs = f"tenant `{owner}`" if owner else "the whole deployment"
+        raise Forbidden(
+            f"{where}: {kind} `{name}` belongs to {belongs}, `{principal.name}` to "
+            f"`{principal.tenant}`: set `metadata.tenant` to that or below it"
+        )
+    old = running.documents.get(parsed.key)
+    if old is not None and not visible(principal.tenant, old.owner):
+        raise Forbidden(f"{where}: {kind} `{name}` is taken by another tenant: choose another name")
+    spec = parsed.document.spec
+    if isinstance(spec, ProviderSpec) and spec.credentials:
+        # The reference names a secret of the Router's host: it would go wherever base_url says.
+        raise Forbidden(
+            f"{parsed.where('spec', 'credentials')}: `credentials` read what belongs to the whole "
+            "deployment: only a key of the whole deployment may name them"
+        )
