@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from typing import cast
 
 import grpc
 import uvloop
@@ -23,7 +23,7 @@ from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
-from harmost.services.providers.aiohttp_upstream import AiohttpUpstream
+from harmost.services.providers.aiohttp_upstream import aiohttp_upstream
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
@@ -35,7 +35,7 @@ from harmost.services.settings import Settings
 from harmost.services.snapshots.watcher import SnapshotWatcher
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
-from harmost.services.transport import GrpcServer, bearer, channel, is_loopback
+from harmost.services.transport import GrpcServer, Transport, bearer, channel
 from harmost.services.wire.tls import TlsFiles
 from harmost.telemetry.v1 import telemetry_pb2_grpc
 
@@ -53,7 +53,6 @@ def run(service: str, settings: Settings) -> int:
 
 
 async def _serve(service: str, settings: Settings) -> None:
-    _refuse_open_plaintext(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -128,13 +127,17 @@ async def _router(settings: Settings) -> AsyncIterator[None]:
         snapshots = await stack.enter_async_context(_snapshots(settings, settings.router_id))
         endpoints = Endpoints()
         snapshots.on_change(lambda snapshot: endpoints.replace(snapshot.provider_specs))
-        telemetry = await stack.enter_async_context(channel(settings.telemetry_address))
+        telemetry = await stack.enter_async_context(
+            channel(settings.telemetry_address, ca=settings.tls_ca)
+        )
         shipper = Shipper(journal, telemetry, metadata=metadata)
         await stack.enter_async_context(shipper.running())
-        budget_channel = await stack.enter_async_context(channel(settings.budget_address))
+        budget_channel = await stack.enter_async_context(
+            channel(settings.budget_address, ca=settings.tls_ca)
+        )
         budget = BudgetClient(budget_channel, metadata=metadata, journal=journal)
         await stack.enter_async_context(budget.running())
-        upstream = await stack.enter_async_context(AiohttpUpstream().running())
+        upstream = await stack.enter_async_context(aiohttp_upstream())
         tools = MissionTools(AttemptTools(journal, budget, upstream), endpoints, settings.router_id)
         servicer = RouterServicer(snapshots=snapshots, tools=tools, tls=_tls(settings) is not None)
         await stack.enter_async_context(servicer.running())
@@ -173,7 +176,7 @@ async def _serving(
 ) -> AsyncIterator[None]:
     """Serve until the block ends, then drain."""
     server = GrpcServer(
-        settings.transport,
+        cast("Transport", settings.transport),  # Settings knows no other
         interceptor=Gate(authenticate),
         register=register,
         listen=settings.listen,
@@ -190,7 +193,7 @@ async def _serving(
 
 @asynccontextmanager
 async def _snapshots(settings: Settings, watcher_id: str) -> AsyncIterator[SnapshotWatcher]:
-    async with channel(settings.policy_address) as policy:
+    async with channel(settings.policy_address, ca=settings.tls_ca) as policy:
         watcher = SnapshotWatcher(
             policy,
             watcher_id=watcher_id,
@@ -203,6 +206,8 @@ async def _snapshots(settings: Settings, watcher_id: str) -> AsyncIterator[Snaps
 
 def _service_key(settings: Settings) -> str:
     path = settings.service_key_file
+    if path is None:
+        raise InvalidInput("no service key: give `--service-key-file`")
     try:
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -221,16 +226,7 @@ def _tls(settings: Settings) -> TlsFiles | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     return TlsFiles(
-        certificate=Path(settings.tls_cert),
-        key=Path(settings.tls_key),
-        client_ca=Path(settings.tls_client_ca) if settings.tls_client_ca else None,
-    )
-
-
-def _refuse_open_plaintext(settings: Settings) -> None:
-    if is_loopback(settings.listen) or _tls(settings) is not None or settings.allow_insecure:
-        return
-    raise InvalidInput(
-        f"`{settings.listen}` is reachable from other machines and there is no TLS: "
-        "give --tls-cert and --tls-key, or --insecure-listen if you mean it"
+        certificate=settings.tls_cert,
+        key=settings.tls_key,
+        client_ca=settings.tls_client_ca,
     )

@@ -4,7 +4,6 @@
 cannot tell them apart. Channels are always grpcio's.
 """
 
-import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ from harmost.core.limits import GRPC_MESSAGE_BYTES_MAX
 from harmost.services import wire
 from harmost.services.wire.tls import TlsFiles
 
-__all__ = ["TRANSPORTS", "GrpcServer", "Transport", "bearer", "channel", "is_loopback"]
+__all__ = ["TRANSPORTS", "GrpcServer", "Transport", "bearer", "channel"]
 
 Transport = Literal["wire", "grpcio"]
 TRANSPORTS: tuple[Transport, ...] = ("wire", "grpcio")
@@ -99,17 +98,6 @@ def channel(
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
     """Call metadata that carries `key`."""
     return (("authorization", f"Bearer {key}"),)
-
-
-def is_loopback(listen: str) -> bool:
-    """Whether only this machine can reach `listen`."""
-    host = listen.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _new(transport: Transport, interceptor: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
