@@ -106,7 +106,7 @@ def _hit_from_proto(hit: decision_pb2.RuleHit, field: str) -> RuleHit:
 def _redaction_to_proto(redaction: Redaction) -> decision_pb2.Redaction:
     # `with` is a keyword: the field can only be set by name.
     fields = {"data_class": redaction.data_class, "with": redaction.how}
-    return decision_pb2.Redaction(**fields, spans=redaction.spans)  # type: ignore[arg-type]
+    return decision_pb2.Redaction(**fields, spans=redaction.spans)
 
 
 def _redaction_from_proto(redaction: decision_pb2.Redaction) -> Redaction:

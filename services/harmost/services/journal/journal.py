@@ -63,7 +63,7 @@ class Journal:
         bytes_max: int = JOURNAL_BYTES_MAX,
         sync_interval_s: float = SYNC_INTERVAL_S,
     ) -> None:
-        self._directory = directory
+        self.directory = directory
         self._segment_bytes = segment_bytes
         self._bytes_max = bytes_max
         self._sync_interval_s = sync_interval_s
@@ -175,7 +175,7 @@ class Journal:
 
     async def _end(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
         # The thread is one: the first job ends after whatever was under way.
-        await loop.run_in_executor(thread, self._directory.exists)
+        await loop.run_in_executor(thread, self.directory.exists)
         self._adopt()
         self._write()
         await loop.run_in_executor(thread, self._close)
@@ -320,7 +320,7 @@ class Journal:
         def make() -> None:
             first = self._written_sequence + 1
             salt = self._segments[-1].salt
-            self._rolled = create(self._directory, first_sequence=first, salt=salt)
+            self._rolled = create(self.directory, first_sequence=first, salt=salt)
 
         try:
             await asyncio.get_running_loop().run_in_executor(thread, make)
@@ -358,7 +358,7 @@ class Journal:
     # Opening and closing: blocking, before and after the loop's work.
 
     def _recover(self) -> tuple[list[Segment], int]:
-        segments = open_segments(self._directory)
+        segments = open_segments(self.directory)
         for segment in segments:
             for frame in segment.recover():
                 self._owed.apply(frame.sequence, frame.row)
@@ -367,7 +367,7 @@ class Journal:
             self._next_sequence = segments[-1].next_sequence
             fd = reopen(segments[-1])
         else:
-            first, fd = create(self._directory, first_sequence=1, salt=secrets.randbits(32))
+            first, fd = create(self.directory, first_sequence=1, salt=secrets.randbits(32))
             segments = [first]
         self._written_sequence = self._next_sequence - 1
         return segments, fd
