@@ -4,6 +4,9 @@ An entry states what it changes, in every unit, and on which counters: a balance
 entries. One thread owns a file.
 """
 
+# pyright: reportUnknownMemberType=false
+# (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
+
 from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
