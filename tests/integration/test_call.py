@@ -1,0 +1,156 @@
+"""One governed call through the running mesh, from the gate to the record."""
+
+import pytest
+from mesh import Mesh, eventually
+
+from harmost.budget.v1 import budget_pb2
+from harmost.client import (
+    Claims,
+    Delta,
+    Finished,
+    Hop,
+    PolicyDenied,
+    ProviderFailed,
+    Started,
+    StepFinished,
+    StepStarted,
+)
+from harmost.common.v1 import attempt_pb2
+from harmost.telemetry.v1 import telemetry_pb2
+
+SUPPORT = "customer-support-escalation"
+
+
+def test_a_stream_is_started_answered_and_finished_with_its_cost(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        events = list(client.stream("hello", "What is a harmost? [[sandbox output_tokens=20]]"))
+    assert [type(event) for event in events[:2]] == [Started, StepStarted]
+    assert isinstance(events[-2], StepFinished)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert sum(isinstance(event, Delta) for event in events) == 20
+    assert finished.usage.output_tokens == 20
+    assert finished.cost_usd_nanos == mesh.billed()[finished.attempts[0].attempt_id] > 0
+
+
+def test_the_whole_answer_is_the_same_as_the_streamed_one(mesh: Mesh) -> None:
+    question = "Same question, same words [[sandbox output_tokens=30]]"
+    with mesh.client() as client:
+        streamed = "".join(
+            event.text for event in client.stream("hello", question) if isinstance(event, Delta)
+        )
+        whole = client.chat("hello", question)
+    assert whole.text == streamed
+
+
+def test_the_record_and_the_ledger_say_what_the_caller_heard(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        finished = client.chat("hello", "Keep a record of this").finished
+    record = mesh.record(finished.record_id)
+    assert record.status == telemetry_pb2.RECORD_STATUS_COMPLETED
+    assert record.cost_usd_nanos == finished.cost_usd_nanos
+    attempt_id = finished.attempts[0].attempt_id
+    kinds = {entry.kind: entry for entry in mesh.entries(attempt_id)}
+    assert set(kinds) == {budget_pb2.ENTRY_KIND_RESERVE, budget_pb2.ENTRY_KIND_SETTLE}
+    settled = kinds[budget_pb2.ENTRY_KIND_SETTLE]
+    assert settled.amount.usd_nanos == finished.cost_usd_nanos
+    assert settled.usage.output_tokens == finished.usage.output_tokens
+    assert kinds[budget_pb2.ENTRY_KIND_RESERVE].amount.usd_nanos >= settled.amount.usd_nanos
+
+
+def test_every_level_of_the_path_is_charged(mesh: Mesh) -> None:
+    usd = budget_pb2.UNIT_USD_NANOS
+    before = mesh.budgets()
+    with mesh.client() as client:
+        finished = client.chat("hello", "Charge me", tenant="acme/retail/support").finished
+    after = mesh.budgets()
+    for name in ("acme-monthly", "support-daily"):
+        spent = after[name, usd].settled - before[name, usd].settled
+        assert spent == finished.cost_usd_nanos
+        assert after[name, usd].held == before[name, usd].held
+
+
+def test_two_steps_run_and_the_second_sees_the_first(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        events = list(client.stream(SUPPORT, "I am furious, nothing works!"))
+    ended = [event for event in events if isinstance(event, StepFinished)]
+    assert [(step.step, step.skipped) for step in ended] == [("empathy", False), ("resolve", False)]
+    assert ended[0].output == {"score": 8}
+    assert len(events[-1].attempts) == 2
+    assert list(mesh.record(events[-1].record_id).steps) == ["empathy", "resolve"]
+
+
+def test_a_step_whose_condition_is_false_is_left_out(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        calm = 'All is well, thank you. [[sandbox json={"score": 2}]]'
+        events = list(client.stream(SUPPORT, calm))
+    ended = [event for event in events if isinstance(event, StepFinished)]
+    assert [(step.step, step.skipped) for step in ended] == [("empathy", False), ("resolve", True)]
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_card_number_never_leaves(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        finished = client.chat("hello", "My card is 4111 1111 1111 1111, help").finished
+    redaction = finished.decision.redactions[0]
+    assert (redaction.data_class, redaction.spans) == ("pan", 1)
+    assert "pan" in finished.decision.data_classes
+
+
+def test_personal_data_of_the_eea_stays_there(mesh: Mesh) -> None:
+    key = mesh.key("acme/retail/support", "support-app", "caller")
+    claims = Claims(subject_region="EEA")
+    with mesh.client(key) as client:
+        finished = client.chat("resilient", "mail me: a@example.com", claims=claims).finished
+    assert {out.model for out in finished.decision.exclusions} == {"sandbox-large"}
+    assert finished.model == "claude-sonnet"
+
+
+def test_a_denial_names_rule_and_citation_and_is_recorded(mesh: Mesh) -> None:
+    key = mesh.key("acme/retail/support", "support-app", "caller")
+    with mesh.client(key) as client, pytest.raises(PolicyDenied) as caught:
+        client.chat("hello", "rank people", claims=Claims(purpose="social_scoring"))
+    assert caught.value.metadata["rule"] == "no-social-scoring"
+    assert "EU AI Act" in caught.value.metadata["citations"]
+    record = mesh.record(caught.value.metadata["record_id"])
+    assert record.status == telemetry_pb2.RECORD_STATUS_POLICY_DENIED
+    assert not record.attempts
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ("fail=503", attempt_pb2.ATTEMPT_OUTCOME_PROVIDER_ERROR),
+        ("throttle=1", attempt_pb2.ATTEMPT_OUTCOME_THROTTLED),
+        ("break_after=0", attempt_pb2.ATTEMPT_OUTCOME_CONNECT_FAILED),
+        ("garbage=bytes", attempt_pb2.ATTEMPT_OUTCOME_BROKEN),
+    ],
+)
+def test_a_failure_before_the_first_token_hops_until_no_model_is_left(
+    mesh: Mesh, fault: str, outcome: int
+) -> None:
+    with mesh.client() as client, pytest.raises(ProviderFailed) as caught:
+        client.chat("resilient", f"fail [[sandbox {fault}]]")
+    record = mesh.record(caught.value.metadata["record_id"])
+    assert [a.model for a in record.attempts] == ["sandbox-large", "claude-sonnet", "sandbox-small"]
+    assert {a.outcome for a in record.attempts} <= {outcome, attempt_pb2.ATTEMPT_OUTCOME_BROKEN}
+
+
+def test_the_next_model_answers_where_the_first_fails(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        events = list(client.stream("resilient", "once [[sandbox fail_first=1:hop-once]]"))
+    hops = [event for event in events if isinstance(event, Hop)]
+    assert [(hop.from_model, hop.to_model) for hop in hops] == [("sandbox-large", "claude-sonnet")]
+    assert events[-1].model == "claude-sonnet"
+    assert [attempt.cost_usd_nanos > 0 for attempt in events[-1].attempts] == [False, True]
+
+
+def test_silence_before_the_first_token_is_a_stall(mesh: Mesh) -> None:
+    with mesh.client() as client, pytest.raises(ProviderFailed) as caught:
+        client.chat("resilient", "quiet [[sandbox stall_after=0]]")
+    record = mesh.record(caught.value.metadata["record_id"])
+    assert {a.outcome for a in record.attempts} == {attempt_pb2.ATTEMPT_OUTCOME_STALLED}
+
+
+def test_holds_are_gone_when_all_is_quiet(mesh: Mesh) -> None:
+    eventually(lambda: all(budget.held == 0 for budget in mesh.budgets().values()), what="no holds")
