@@ -15,7 +15,7 @@ Source: JSON Schema 2020-12, validation vocabulary.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard, get_args
 
 import msgspec
 
@@ -29,6 +29,7 @@ __all__ = [
     "SchemaProblem",
     "SchemaRefused",
     "compile_schema",
+    "is_object",
 ]
 
 # Larger than the longest answer of 64,000 tokens that is sold.
@@ -40,6 +41,8 @@ _INT_MAX = 2**63 - 1
 _PROBLEMS_SHOWN = 3
 
 _Type: TypeAlias = Literal["object", "string", "integer", "number", "boolean", "array"]
+
+_TYPES: tuple[_Type, ...] = get_args(_Type)
 
 _KEYWORDS: Mapping[str, frozenset[str]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
@@ -134,7 +137,7 @@ class _Compiler:
 
     def node(self, schema: object, path: str, *, depth: int) -> _Node:
         kind = self._type(schema, path, depth)
-        if kind is None or not isinstance(schema, Mapping):
+        if kind is None or not is_object(schema):
             return _Node(type="object")
         for keyword in schema:
             if keyword not in _READ_OVER and keyword not in _KEYWORDS[kind]:
@@ -155,7 +158,7 @@ class _Compiler:
         self.problems.append(SchemaProblem(path, message))
 
     def _type(self, schema: object, path: str, depth: int) -> _Type | None:
-        if not isinstance(schema, Mapping):
+        if not is_object(schema):
             self._refuse(path, "is no mapping: write `type: ...`")
             return None
         self._fields += 1
@@ -166,16 +169,16 @@ class _Compiler:
         if depth > SCHEMA_DEPTH_MAX:
             self._refuse(path, f"is nested deeper than {SCHEMA_DEPTH_MAX}: flatten it")
             return None
-        for kind in get_args(_Type):
+        for kind in _TYPES:
             if schema.get("type") == kind:
-                return kind  # type: ignore[no-any-return]
+                return kind
         known = ", ".join(f"`{name}`" for name in _KEYWORDS)
         self._refuse(f"{path}.type", f"is none of {known}")
         return None
 
     def _properties(self, schema: Mapping[str, Any], path: str, depth: int) -> dict[str, _Node]:
         properties = schema.get("properties", {})
-        if not isinstance(properties, Mapping):
+        if not is_object(properties):
             self._refuse(f"{path}.properties", "is no mapping: name each property")
             return {}
         return {
@@ -185,12 +188,12 @@ class _Compiler:
 
     def _required(self, schema: Mapping[str, Any], path: str) -> tuple[str, ...]:
         required = schema.get("required", [])
-        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        if not _is_array(required) or not all(isinstance(name, str) for name in required):
             self._refuse(f"{path}.required", "is no list of names")
             return ()
-        properties = schema.get("properties", {})
+        properties = schema.get("properties")
         for name in required:
-            if isinstance(properties, Mapping) and name not in properties:
+            if not is_object(properties) or name not in properties:
                 self._refuse(
                     f"{path}.required", f"names `{name}`, which is no property: declare it"
                 )
@@ -216,7 +219,7 @@ class _Compiler:
         if "enum" not in schema or "enum" not in _KEYWORDS[kind]:
             return ()
         enum = schema["enum"]
-        if not isinstance(enum, list) or not enum:
+        if not _is_array(enum) or not enum:
             self._refuse(f"{path}.enum", "is no list of values")
             return ()
         if any(_scalar(value, kind) is None for value in enum):
@@ -271,7 +274,7 @@ def _fitted(value: object, node: _Node, path: str, problems: list[SchemaProblem]
     if node.type == "object":
         return _fitted_object(value, node, path, problems)
     if node.items is not None:
-        if not isinstance(value, list):
+        if not _is_array(value):
             return _misfit(problems, path, "is no array")
         return [
             _fitted(item, node.items, f"{path}[{index}]", problems)
@@ -291,7 +294,7 @@ def _fitted(value: object, node: _Node, path: str, problems: list[SchemaProblem]
 
 
 def _fitted_object(value: object, node: _Node, path: str, problems: list[SchemaProblem]) -> Any:
-    if not isinstance(value, dict):
+    if not is_object(value):
         return _misfit(problems, path, "is no object")
     for name in node.required:
         if name not in value:
@@ -322,3 +325,12 @@ def _scalar(value: object, kind: _Type) -> Any:
     if kind == "number":
         return float(value) if abs(value) <= 1e308 else None
     return int(value) if int(value) == value and abs(value) <= _INT_MAX else None
+
+
+def is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether `value` is a JSON object: its names are strings."""
+    return isinstance(value, Mapping)
+
+
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)

@@ -13,7 +13,7 @@ import msgspec
 
 from harmost.core.errors import InvalidDocuments, StepFailed, Violation
 from harmost.core.limits import CANDIDATES_MAX, STEPS_MAX
-from harmost.core.mission.schema import OutputSchema, SchemaRefused, compile_schema
+from harmost.core.mission.schema import OutputSchema, SchemaRefused, compile_schema, is_object
 from harmost.core.policy.expression import Environment, Expression, ExpressionRefused
 from harmost.core.resources.kinds import MissionProfileSpec, Step
 
@@ -185,11 +185,11 @@ class _Compiler:
             return None
 
 
-def _values(outputs: Mapping[str, Mapping[str, Any]], name: str) -> tuple[Any, ...]:
+def _values(outputs: Mapping[str, Mapping[str, Any]], name: str) -> tuple[object, ...]:
     """The value of `steps.<name>.<path>`, or nothing."""
-    value: Any = outputs
+    value: object = outputs
     for part in name.split(".")[1:]:
-        if not isinstance(value, Mapping) or part not in value:
+        if not is_object(value) or part not in value:
             return ()
         value = value[part]
     return (value,)

@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import re2
-from cel_expr_python import cel
+# The package has stubs but no py.typed.
+from cel_expr_python import cel  # pyright: ignore[reportMissingTypeStubs]
 
-from harmost.core.policy.checked import Checked, read_checked
+from harmost.core.policy.checked import Checked, Placed, read_checked
 
 __all__ = [
     "EXPRESSION_CHARS_MAX",
@@ -33,24 +33,26 @@ EXPRESSION_CHARS_MAX = 8_192
 _PROBLEMS_MAX = 5
 _PROBLEM_CHARS_MAX = 300
 _NAME_CHARS_MAX = 100
-# Memory that one compiled pattern may take.
-_PATTERN_BYTES_MAX = 1024 * 1024
 
 # The variables of one evaluation, converted for CEL once.
 Activation: TypeAlias = Any
 
+_BOOL = cel.Type.BOOL
 _TYPES: Mapping[str, Any] = {
     "string": cel.Type.STRING,
     "int": cel.Type.INT,
-    "bool": cel.Type.BOOL,
+    "bool": _BOOL,
     "double": cel.Type.DOUBLE,
     "list(string)": cel.Type.List(cel.Type.STRING),
     "list(int)": cel.Type.List(cel.Type.INT),
-    "list(bool)": cel.Type.List(cel.Type.BOOL),
+    "list(bool)": cel.Type.List(_BOOL),
     "list(double)": cel.Type.List(cel.Type.DOUBLE),
     "map(string,string)": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
     "map(string,int)": cel.Type.Map(cel.Type.STRING, cel.Type.INT),
 }
+
+# Tells whether a pattern is one: cel-cpp finds that out only when it first needs it.
+_MATCHES = cel.NewEnv(variables={"pattern": cel.Type.STRING}).compile('"".matches(pattern)')
 
 _FOREIGN_TYPES = frozenset({"bytes", "uint64", "timestamp", "duration", "dyn", "type"})
 
@@ -128,12 +130,10 @@ class Environment:
             checked = read_checked(compiled.serialize())
         except (RuntimeError, ValueError) as error:  # also what is no Unicode text
             raise ExpressionRefused(self._problems(str(error))) from None
-        problems = _outside(checked)
-        if compiled.return_type() != cel.Type.BOOL:
-            kind = compiled.return_type().name().lower()
-            problems.append(f"gives a {kind}, not a bool: compare it with something")
+        problems = [Placed(0, _not_a_bool(compiled))] if compiled.return_type() != _BOOL else []
+        problems += _outside(checked)
         if problems:
-            raise ExpressionRefused(tuple(CelProblem(1, 1, message) for message in problems))
+            raise ExpressionRefused(tuple(_located(source, each) for each in problems))
         return Expression(source, compiled, checked.names & self._variables)
 
     def _problems(self, said: str) -> tuple[CelProblem, ...]:
@@ -155,37 +155,48 @@ class Environment:
             near = difflib.get_close_matches(name, self._variables, n=1)
             advice = f"did you mean `{near[0]}`?" if near else "use a declared name"
             return f"`{name}` is not known: {advice}"
-        if expecting := re.search(r" expecting \{.*\}$", said):
-            said = said[: expecting.start()]
-        plain = _plain(said)
+        # ANTLR lists every token that could have come instead.
+        plain = _plain(said).partition(" expecting {")[0]
         return plain[:1].lower() + plain[1:]
 
 
-def _outside(checked: Checked) -> list[str]:
+def _not_a_bool(compiled: Any) -> str:
+    kind = compiled.return_type().name().lower()
+    return f"expression gives a {kind}, not a bool: compare it with something"
+
+
+def _outside(checked: Checked) -> list[Placed]:
     """What `checked` uses that a condition may not use."""
     problems = [
-        f"`{overload}` is not for conditions: use strings, ints, doubles, bools, lists and maps"
-        for overload in sorted(checked.overloads)
+        Placed(at, f"`{overload}` is not for conditions: use plain values")
+        for at, overload in checked.overloads
         if _FOREIGN_TYPES.intersection(overload.split("_"))
     ]
-    problems += [f"`{kind}` is not for conditions: use plain values" for kind in checked.foreign]
+    problems += [
+        Placed(at, f"`{kind}` is not for conditions: use plain values")
+        for at, kind in checked.foreign
+    ]
+    problems += [
+        Placed(at, 'the pattern of `matches` is not a constant: write it in quotes, as in "^eu-"')
+        for at, _ in checked.unknown_patterns
+    ]
+    patterns = [(at, pattern, _pattern_problem(pattern)) for at, pattern in checked.patterns]
     return problems + [
-        problem for pattern in checked.patterns if (problem := _pattern_problem(pattern))
+        Placed(at, f"`{pattern[:80]}` is not for `matches`: {problem}")
+        for at, pattern, problem in patterns
+        if problem
     ]
 
 
-def _pattern_problem(pattern: str | None) -> str:
-    if pattern is None:
-        return 'the pattern of `matches` is not a constant: write it in quotes, as in "^eu-"'
-    options = re2.Options()
-    options.max_mem = _PATTERN_BYTES_MAX
-    options.log_errors = False
-    try:
-        re2.compile(pattern, options)
-    except re2.error as error:
-        said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error.args[0])
-        return f"`{pattern[:80]}` is no RE2 pattern: {said}"
-    return ""
+def _pattern_problem(pattern: str) -> str:
+    said = _MATCHES.eval(data={"pattern": pattern}).value()
+    return "" if isinstance(said, bool) else _plain(said)
+
+
+def _located(source: str, problem: Placed) -> CelProblem:
+    line_start = source.rfind("\n", 0, problem.at) + 1
+    line = source.count("\n", 0, problem.at) + 1
+    return CelProblem(line, problem.at - line_start + 1, problem.text)
 
 
 def _plain(said: str) -> str:

@@ -68,7 +68,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def declared_facts() -> Mapping[str, Fact]:
     """Every fact by name, in the order of facts.yaml. Read once."""
-    text = files(__package__).joinpath("facts.yaml").read_text(encoding="utf-8")
+    text = files("harmost.core.policy").joinpath("facts.yaml").read_text(encoding="utf-8")
     declared: dict[str, Any] = yaml.safe_load(text)
     return {
         name: Fact(
@@ -185,12 +185,10 @@ def checked_facts(given: Mapping[str, object], *, scope: FactScope) -> dict[str,
 
 _PYTHON_TYPES: Mapping[FactType, Any] = {
     FactType.STRING: str,
-    FactType.INT: int,
     FactType.BOOL: bool,
     FactType.DOUBLE: float,
     FactType.STRINGS: list[str],
     FactType.STRING_MAP: dict[str, str],
-    FactType.INT_MAP: dict[str, int],
 }
 
 # What makes the default: a fresh one, since callers may change a list or map.
@@ -206,16 +204,16 @@ _EMPTY: Mapping[FactType, Callable[[], FactValue]] = {
 
 
 def _typed(value: object, fact_type: FactType) -> FactValue:
-    if isinstance(value, Mapping):
-        value = {key: _whole(item) for key, item in value.items()}
-    elif fact_type is FactType.INT:
-        value = _whole(value)
+    if fact_type is FactType.INT:
+        return _whole(msgspec.convert(value, float | int))
+    if fact_type is FactType.INT_MAP:
+        numbers = msgspec.convert(value, dict[str, float | int])
+        return {key: _whole(number) for key, number in numbers.items()}
     typed: FactValue = msgspec.convert(value, _PYTHON_TYPES[fact_type])
-    for number in typed.values() if isinstance(typed, Mapping) else (typed,):
-        if isinstance(number, int) and abs(number) > _INT_MAX:
-            raise msgspec.ValidationError("integer is beyond 64 bits")
     return typed
 
 
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _whole(number: float) -> int:
+    if number != number // 1 or abs(number) > _INT_MAX:
+        raise msgspec.ValidationError("expected a whole number of 64 bits")
+    return int(number)
