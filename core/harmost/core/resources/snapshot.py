@@ -10,6 +10,7 @@ from harmost.core.policy.engine import Engine, compile_policies
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import expires_s, key_id, verify
+from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.nodes import Place, ScalarNode
 from harmost.core.resources.parse import ParsedDocument, Problems
 from harmost.core.resources.resolve import Catalog, catalog_of
@@ -41,6 +42,11 @@ class CompiledSnapshot:
     steps: Mapping[str, tuple[CompiledStep, ...]]
     prices: Mapping[str, ModelPrice | None]
     _key_ends_s: Mapping[str, float] = field(repr=False)
+
+    @property
+    def provider_specs(self) -> dict[str, ProviderSpec]:
+        """Every provider's spec by name. O(providers)."""
+        return {name: provider.spec for name, provider in self.catalog.providers.items()}
 
     def authenticate(self, token: str, now_s: float) -> Caller | None:
         """Who `token` belongs to at `now_s` (Unix seconds); None if unknown or expired. 2 us."""

@@ -7,7 +7,7 @@ from harmost.common.v1 import decision_pb2
 from harmost.core.policy.decision import Decision, Effect, Exclusion, Mode, Redaction, RuleHit
 from harmost.services.convert.enums import literal
 
-__all__ = ["decision_from_proto", "decision_to_proto"]
+__all__ = ["decision_from_proto", "decision_to_proto", "hit_to_proto"]
 
 _EFFECTS: Mapping[Effect, "decision_pb2.Effect.ValueType"] = {
     "allow": decision_pb2.EFFECT_ALLOW,
@@ -37,9 +37,9 @@ def decision_to_proto(decision: Decision) -> decision_pb2.Decision:
     denied_by = decision.denied_by
     return decision_pb2.Decision(
         effect=_EFFECTS[decision.effect],
-        rules=[_hit_to_proto(hit) for hit in decision.hits],
+        rules=[hit_to_proto(hit) for hit in decision.hits],
         exclusions=[
-            decision_pb2.Exclusion(model=exclusion.model, rule=_hit_to_proto(exclusion.hit))
+            decision_pb2.Exclusion(model=exclusion.model, rule=hit_to_proto(exclusion.hit))
             for exclusion in decision.exclusions
         ],
         candidates=decision.candidates,
@@ -47,7 +47,7 @@ def decision_to_proto(decision: Decision) -> decision_pb2.Decision:
         redactions=[_redaction_to_proto(redaction) for redaction in decision.redactions],
         snapshot_generation=decision.snapshot_generation,
         data_classes=decision.data_classes,
-        denied_by=None if denied_by is None else _hit_to_proto(denied_by),
+        denied_by=None if denied_by is None else hit_to_proto(denied_by),
     )
 
 
@@ -79,7 +79,8 @@ def decision_from_proto(decision: decision_pb2.Decision, *, field: str = "decisi
     )
 
 
-def _hit_to_proto(hit: RuleHit) -> decision_pb2.RuleHit:
+def hit_to_proto(hit: RuleHit) -> decision_pb2.RuleHit:
+    """`hit` for the wire."""
     return decision_pb2.RuleHit(
         policy=hit.policy,
         rule=hit.rule,

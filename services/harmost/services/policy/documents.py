@@ -17,7 +17,7 @@ from harmost.core.tenants import visible
 from harmost.services.interceptors.principal import Principal
 from harmost.services.policy.store import Generation, StoredDocument
 
-__all__ = ["Change", "ChangeKind", "Key", "Kept", "Running", "change", "loaded"]
+__all__ = ["Change", "ChangeKind", "Kept", "Key", "Running", "change", "loaded"]
 
 Key = tuple[str, str]  # kind and name
 ChangeKind = str  # "added", "changed", "unchanged", "removed"

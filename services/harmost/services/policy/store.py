@@ -7,7 +7,7 @@ it changed. Calls block on the disk: the servicer makes them off its event loop,
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -81,10 +81,10 @@ class PolicyStore:
         """A generation that is still kept, or NotFound. O(its documents)."""
         with _disk():
             oldest, newest = self._database.execute(
-                "SELECT min(generation), max(generation) FROM generation"
-            ).fetchone() or (None, None)
-            if oldest is None or not oldest <= generation <= newest:
-                kept = f"{oldest} to {newest} are" if oldest else "none is"
+                "SELECT ifnull(min(generation), 0), ifnull(max(generation), 0) FROM generation"
+            ).get
+            if not oldest or not oldest <= generation <= newest:
+                kept = f"name one of {oldest} to {newest}" if oldest else "nothing was applied yet"
                 raise NotFound(f"generation `{generation}` is not kept: {kept}")
             return self._read(generation)
 
@@ -134,7 +134,7 @@ class PolicyStore:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def _disk() -> Generator[None]:
     try:
         yield
     except apsw.Error as error:

@@ -1,0 +1,1 @@
+"""The running snapshot in a service that does not own it: watched, compiled, cached on disk."""
