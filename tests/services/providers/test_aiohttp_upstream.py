@@ -1,0 +1,388 @@
+"""The upstream over real sockets: batches in, faults as events, connections closed at once."""
+
+import asyncio
+import gzip
+from typing import Any
+
+import pytest
+
+from harmost.core.providers.codec import Ended, ProviderError, TextDelta, UsageReported
+from harmost.services.providers.upstream import Billed, Unavailable, Upstream
+
+VENDORS = ("openai", "anthropic")
+
+
+@pytest.fixture(params=VENDORS)
+def vendor(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def fault(events: list[Any]) -> ProviderError:
+    assert isinstance(events[-1], ProviderError)
+    return events[-1]
+
+
+async def head(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+STREAM = "content-type: text/event-stream"
+CHUNKED = f"HTTP/1.1 200 OK\r\n{STREAM}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+ONE = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+async def test_it_is_an_upstream(calls: Any) -> None:
+    upstream: Upstream = calls.upstream
+    assert upstream is calls.upstream
+
+
+async def test_a_whole_answer(calls: Any, vendor: str) -> None:
+    events = await calls.events("output_tokens=7", vendor=vendor)
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert len(text) == 28
+    assert isinstance(events[-1], Ended)
+    usage = [event.usage for event in events if isinstance(event, UsageReported)][-1]
+    assert (usage.output_tokens, usage.exact) == (7, True)
+
+
+async def test_no_batch_is_empty_and_the_end_is_last(calls: Any, vendor: str) -> None:
+    batches = await calls.batches("output_tokens=30 token_ms=1", vendor=vendor)
+    assert len(batches) > 3
+    assert all(batches)
+    ends = [isinstance(event, Ended) for batch in batches for event in batch]
+    assert ends.index(True) == len(ends) - 1
+
+
+async def test_the_books_agree_with_the_usage(calls: Any, vendor: str) -> None:
+    await calls.events("output_tokens=7", vendor=vendor)
+    billed = await calls.upstream.usage_lookup(calls.endpoint(vendor), "a")
+    assert isinstance(billed, Billed)
+    assert billed.usage.output_tokens == 7
+    assert billed.cost_usd_nanos == billed.usage.input_tokens * 150 + 7 * 600
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kind"),
+    [
+        ("throttle=3", "throttled"),
+        ("fail=401", "auth"),
+        ("fail=402", "quota_exhausted"),
+        ("fail=404", "rejected"),
+        ("fail=500", "provider_error"),
+        ("fail=529", "overloaded"),
+        ("break_after=0", "connect_failed"),
+        ("break_after=2 output_tokens=5", "broken"),
+        ("stall_after=0", "stalled"),
+        ("stall_after=2 output_tokens=5", "stalled"),
+        ("garbage", "broken"),
+        ("garbage=error", "provider_error"),
+        ("garbage=types", "broken"),
+    ],
+)
+async def test_what_a_provider_does_is_an_event(
+    calls: Any, vendor: str, knobs: str, kind: str
+) -> None:
+    times = {"first_byte_timeout_ms": 100, "idle_timeout_ms": 80}
+    error = fault(await calls.events(knobs, vendor=vendor, **times))
+    assert error.kind == kind
+    assert error.retry_after_s == (3.0 if kind == "throttled" else None)
+
+
+async def test_headers_of_the_provider_are_sent_and_the_attempt_id_wins(calls: Any) -> None:
+    headers = {"x-sandbox-output-tokens": "3", "x-request-id": "other"}
+    events = await calls.events(headers=headers, attempt_id="mine")
+    assert len([event for event in events if isinstance(event, TextDelta)]) == 3
+    assert isinstance(await calls.upstream.usage_lookup(calls.endpoint(), "mine"), Billed)
+
+
+async def test_leaving_the_block_stops_the_provider_at_once(calls: Any, vendor: str) -> None:
+    request = calls.request("output_tokens=99 token_ms=20")
+    endpoint = calls.endpoint(vendor)
+    async with calls.upstream.stream(endpoint, request, attempt_id="a") as stream:
+        async for _ in stream:
+            break
+    billed = await calls.upstream.usage_lookup(endpoint, "a")
+    assert isinstance(billed, Billed)
+    assert billed.usage.output_tokens < 50
+
+
+async def test_cancelling_stops_the_provider_at_once(calls: Any) -> None:
+    first = asyncio.Event()
+
+    async def listen() -> None:
+        request = calls.request("output_tokens=99 token_ms=20")
+        async with calls.upstream.stream(calls.endpoint(), request, attempt_id="a") as stream:
+            async for _ in stream:
+                first.set()
+
+    task = asyncio.create_task(listen())
+    await first.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    billed = await calls.upstream.usage_lookup(calls.endpoint(), "a")
+    assert isinstance(billed, Billed)
+    assert billed.usage.output_tokens < 50
+
+
+async def test_cancelling_before_the_first_byte_stops_the_provider(calls: Any) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(calls.events("stall_after=0"), 0.1)
+    billed = await calls.upstream.usage_lookup(calls.endpoint(), "a")
+    assert isinstance(billed, Billed)
+    assert billed.usage.output_tokens == 0
+
+
+async def test_nothing_is_sent_before_the_first_batch_is_asked_for(calls: Any) -> None:
+    async with calls.upstream.stream(calls.endpoint(), calls.request(), attempt_id="a"):
+        pass
+    assert await calls.upstream.usage_lookup(calls.endpoint(), "a") is None
+
+
+async def test_a_connection_is_used_again(calls: Any) -> None:
+    spec = {"connections_max": 1}
+    for n in range(5):
+        await calls.events("output_tokens=9", attempt_id=f"a{n}", **spec)
+    connector = calls.upstream._session.connector
+    assert sum(len(held) for held in connector._conns.values()) == 1
+
+
+async def test_more_than_the_connections_wait_and_then_fail(calls: Any) -> None:
+    spec = {"connections_max": 1, "connect_timeout_ms": 60}
+    endpoint = calls.endpoint(**spec)
+    request = calls.request("stall_after=1 output_tokens=2")
+    async with calls.upstream.stream(endpoint, request, attempt_id="a") as stream:
+        await anext(stream)
+        error = fault(await calls.events(attempt_id="b", **spec))
+        assert error.kind == "connect_failed"
+        assert "all 1 connections of provider `acme` are busy" in error.message
+    assert isinstance((await calls.events("output_tokens=1", attempt_id="c", **spec))[-1], Ended)
+
+
+async def test_a_slow_reader_is_not_the_providers_silence(calls: Any) -> None:
+    request = calls.request("output_tokens=20 token_ms=2")
+    endpoint = calls.endpoint(idle_timeout_ms=60)
+    last: Any = None
+    async with calls.upstream.stream(endpoint, request, attempt_id="a") as stream:
+        async for events in stream:
+            last = events[-1]
+            await asyncio.sleep(0.08)
+    assert isinstance(last, Ended)
+
+
+async def test_the_total_time_is_bounded_though_tokens_come(calls: Any) -> None:
+    events = await calls.events("output_tokens=99 token_ms=10", total_timeout_ms=120)
+    assert fault(events).kind == "stalled"
+    assert any(isinstance(event, TextDelta) for event in events)
+
+
+async def test_a_large_prompt_is_sent_whole(calls: Any) -> None:
+    await calls.events("output_tokens=1", text="x" * 3_000_000)
+    billed = await calls.upstream.usage_lookup(calls.endpoint(), "a")
+    assert billed.usage.input_tokens > 750_000
+
+
+async def test_nobody_listens(calls: Any) -> None:
+    error = fault(await calls.events(base_url="http://127.0.0.1:1"))
+    assert error.kind == "connect_failed"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[", "ftp://x", "http://no.such.host.invalid"])
+async def test_a_wrong_url_is_an_event(calls: Any, url: str) -> None:
+    assert fault(await calls.events(base_url=url)).kind == "connect_failed"
+
+
+async def test_a_wrong_header_is_an_event(calls: Any) -> None:
+    error = fault(await calls.events(headers={"x-a": "very\r\nsecret"}))
+    assert error.kind == "connect_failed"
+    assert "secret" not in error.message
+
+
+async def test_missing_credentials_fail_the_attempt_only(calls: Any) -> None:
+    error = fault(await calls.events(credentials="env:ZORK"))
+    assert (error.kind, error.message) == (
+        "auth",
+        "no credentials in `env:ZORK`: set the environment variable",
+    )
+
+
+async def test_the_secret_goes_to_the_provider_and_into_no_message(raw: Any, vendor: str) -> None:
+    seen = b""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen = await head(reader)
+        body = b'{"error":{"message":"no such key: very-secret"}}'
+        writer.write(answer(body, status="401 Unauthorized"))
+
+    calls = await raw(echo)
+    error = fault(await calls.events(vendor=vendor, credentials="env:SECRET"))
+    assert b"very-secret" in seen
+    assert b"accept-encoding: identity" in seen.lower()
+    assert (error.kind, error.message) == ("auth", "no such key: [secret]")
+    assert "very-secret" not in repr(calls.endpoint(credentials="env:SECRET"))
+
+
+async def test_redirects_are_not_followed(raw: Any) -> None:
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(answer(b"", "location: http://127.0.0.1:1/", status="307 Temporary Redirect"))
+
+    error = fault(await (await raw(redirect)).events(credentials="env:SECRET"))
+    assert (error.kind, error.http_status) == ("broken", 307)
+
+
+async def test_an_error_body_without_end_is_read_to_its_bound(raw: Any) -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 500 Oops\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    error = fault(await (await raw(flood)).events())
+    assert (error.kind, error.http_status) == ("provider_error", 500)
+
+
+async def test_an_error_body_that_stalls_leaves_the_status(raw: Any) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 99\r\n\r\n{")
+        await reader.read()
+
+    error = fault(await (await raw(stall)).events(idle_timeout_ms=50))
+    assert (error.kind, error.retry_after_s) == ("throttled", 7.0)
+
+
+async def test_a_line_without_end_is_broken(raw: Any) -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(CHUNKED + chunk(ONE))
+        while True:
+            writer.write(chunk(b"x" * 65536))
+            await writer.drain()
+
+    events = await (await raw(flood)).events()
+    assert events[0] == TextDelta("a")
+    assert fault(events).kind == "broken"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"a: " + b"x" * 100_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_an_event(raw: Any, data: bytes) -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(data)
+        await writer.drain()
+
+    assert fault(await (await raw(nonsense)).events()).kind == "connect_failed"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CHUNKED + chunk(ONE),
+        CHUNKED + chunk(ONE) + b"zork\r\n",
+        CHUNKED + chunk(ONE) + b"0\r\n\r\n",
+        f"HTTP/1.1 200 OK\r\n{STREAM}\r\ncontent-length: 9999\r\n\r\n".encode() + ONE,
+        f"HTTP/1.1 200 OK\r\n{STREAM}\r\n\r\n".encode() + ONE,
+    ],
+)
+async def test_a_stream_that_breaks_off_is_broken(raw: Any, data: bytes) -> None:
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        start = data.index(ONE) + len(ONE) + 2
+        writer.write(data[:start])
+        await asyncio.sleep(0.02)
+        writer.write(data[start:])
+        await writer.drain()
+
+    events = await (await raw(breaks)).events()
+    assert events[0] == TextDelta("a")
+    assert fault(events).kind == "broken"
+
+
+async def test_compression_that_was_not_asked_for_is_not_unpacked(raw: Any) -> None:
+    async def bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(answer(gzip.compress(ONE), STREAM, "content-encoding: gzip"))
+
+    assert fault(await (await raw(bomb)).events()).kind == "broken"
+
+
+async def test_an_end_that_the_body_does_not_follow_closes_the_connection(raw: Any) -> None:
+    closed = asyncio.Event()
+
+    async def talks_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        end = (
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        )
+        writer.write(CHUNKED + chunk(ONE + end))
+        while await reader.read(65536):
+            pass
+        closed.set()
+
+    events = await (await raw(talks_on)).events()
+    assert events == [TextDelta("a"), Ended("stop", "x")]
+    await asyncio.wait_for(closed.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        ("404 Not Found", b"not found"),
+        ("404 Not Found", b'{"error": "no such path"}'),
+        ("200 OK", b'{"attempt_id": "other", "status": "complete"}'),
+        ("200 OK", b'{"attempt_id": "a", "status": "complete", "input_tokens": -1}'),
+        ("200 OK", b"[" * 60_000),
+        ("500 Oops", b'{"attempt_id": "a", "status": "complete"}'),
+        ("302 Found", b""),
+    ],
+)
+async def test_books_that_cannot_be_read_are_not_an_answer(
+    raw: Any, status: str, body: bytes
+) -> None:
+    async def books(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(answer(body, "location: /", status=status))
+
+    calls = await raw(books)
+    assert isinstance(await calls.upstream.usage_lookup(calls.endpoint(), "a"), Unavailable)
+
+
+async def test_books_that_stay_open_are_not_an_answer(calls: Any) -> None:
+    request = calls.request("output_tokens=5 stall_after=1")
+    async with calls.upstream.stream(
+        calls.endpoint(idle_timeout_ms=5_000), request, attempt_id="a"
+    ) as stream:
+        await anext(stream)
+        found = await calls.upstream.usage_lookup(calls.endpoint(), "a")
+    assert isinstance(found, Unavailable)
+    assert "still open" in found.message
+
+
+async def test_without_books_there_is_nothing_to_ask(calls: Any) -> None:
+    for spec in (
+        {"usage_path": ""},
+        {"base_url": "http://127.0.0.1:1"},
+        {"credentials": "env:ZORK"},
+    ):
+        found = await calls.upstream.usage_lookup(calls.endpoint(**spec), "a")
+        assert isinstance(found, Unavailable)
