@@ -1,0 +1,71 @@
+"""How commands answer: JSON or tables on stdout, everything else on stderr."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["console", "emit", "line", "note", "safe", "table", "usd"]
+
+WIDTH_NOT_A_TERMINAL = 200
+# Control characters, C1 included: a model's answer must not drive the terminal. Tab and line end stay.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def emit(value: Any) -> None:
+    """`value` as the one JSON document of this command."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def line(value: Any) -> None:
+    """`value` as one JSON line of a stream."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console; as wide as a table needs where no terminal is."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH_NOT_A_TERMINAL
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def note(text: str) -> None:
+    """One dim line for people, on stderr."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text(text, style="dim"), soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: int = 0) -> None:
+    """A table on stdout; the last `right` columns hold numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        numeric = i >= len(columns) - right
+        made.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in rows:
+        made.add_row(*(Text(safe(cell)) for cell in row))
+    console().print(made)
+
+
+def usd(nanos: int) -> str:
+    """Nano-USD for people: exact, without needless zeros, at least cents."""
+    text = f"{Decimal(nanos) / 1_000_000_000:.9f}".rstrip("0")
+    whole, _, cents = text.partition(".")
+    return f"${whole}.{cents.ljust(2, '0')}".replace("$-", "-$")
+
+
+def safe(text: str) -> str:
+    """`text` without what could drive a terminal."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

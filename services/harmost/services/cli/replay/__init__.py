@@ -1,0 +1,1 @@
+"""`harmost replay`: a trace of arrivals through the running mesh, and the proof of what it cost."""

@@ -1,0 +1,5 @@
+"""x"""
+
+
+def replay() -> None:
+    """Play a trace."""

@@ -1,0 +1,241 @@
+"""`harmost router|policy|telemetry|sandbox`: one service alone, in this process.
+
+`harmost budget` stands in budget.py, because `harmost budget show` is there too.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harmost.services.operate.endpoints import PORT
+
+__all__ = ["policy", "router", "run", "sandbox", "telemetry"]
+
+Listen = Annotated[
+    str,
+    typer.Option("--listen", metavar="HOST:PORT", envvar="HARMOST_LISTEN", help="Where to listen."),
+]
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", envvar="HARMOST_DATA_DIR", help="Where its files live."),
+]
+ServiceKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--service-key-file",
+        metavar="FILE",
+        envvar="HARMOST_SERVICE_KEY_FILE",
+        help="The key that the services of this deployment show each other.",
+    ),
+]
+Transport = Annotated[
+    str,
+    typer.Option("--transport", envvar="HARMOST_TRANSPORT", help="wire (our own) or grpcio."),
+]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", envvar="HARMOST_TLS_CERT", metavar="PEM", help="Certificate."),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option("--tls-key", envvar="HARMOST_TLS_KEY", metavar="PEM", help="Its private key."),
+]
+TlsClientCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-client-ca",
+        envvar="HARMOST_TLS_CLIENT_CA",
+        metavar="PEM",
+        help="Who calls must have a certificate of this authority.",
+    ),
+]
+TlsCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca",
+        envvar="HARMOST_TLS_CA",
+        metavar="PEM",
+        help="Authority of the other services' certificates.",
+    ),
+]
+Policy = Annotated[
+    str, typer.Option("--policy", metavar="HOST:PORT", envvar="HARMOST_POLICY_ADDRESS")
+]
+Budget = Annotated[
+    str, typer.Option("--budget", metavar="HOST:PORT", envvar="HARMOST_BUDGET_ADDRESS")
+]
+Telemetry = Annotated[
+    str, typer.Option("--telemetry", metavar="HOST:PORT", envvar="HARMOST_TELEMETRY_ADDRESS")
+]
+RouterId = Annotated[
+    str,
+    typer.Option("--router-id", envvar="HARMOST_ROUTER_ID", help="Its name in records."),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-listen",
+        envvar="HARMOST_INSECURE_LISTEN",
+        help="Let other machines connect without TLS.",
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option("--grace", envvar="HARMOST_GRACE_S", help="Seconds for running calls to end."),
+]
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
+
+
+def router(
+    listen: Listen = f"127.0.0.1:{PORT}",
+    data: Data = Path(".harmost"),
+    service_key_file: ServiceKey = None,
+    transport: Transport = "wire",
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    tls_ca: TlsCa = None,
+    policy: Policy = f"127.0.0.1:{PORT + 1}",
+    budget: Budget = f"127.0.0.1:{PORT + 2}",
+    telemetry: Telemetry = f"127.0.0.1:{PORT + 3}",
+    router_id: RouterId = "router-0",
+    insecure_listen: Insecure = False,
+    grace: Grace = 10.0,
+    supervised: Supervised = False,
+) -> None:
+    """Run a Router alone: it takes the calls."""
+    run(
+        "router",
+        supervised=supervised,
+        listen=listen,
+        data_dir=data,
+        service_key_file=service_key_file,
+        transport=transport,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        tls_ca=tls_ca,
+        policy_address=policy,
+        budget_address=budget,
+        telemetry_address=telemetry,
+        router_id=router_id,
+        allow_insecure=insecure_listen,
+        grace_s=grace,
+    )
+
+
+def policy(
+    listen: Listen = f"127.0.0.1:{PORT + 1}",
+    data: Data = Path(".harmost"),
+    service_key_file: ServiceKey = None,
+    transport: Transport = "wire",
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    insecure_listen: Insecure = False,
+    grace: Grace = 10.0,
+    supervised: Supervised = False,
+) -> None:
+    """Run the Policy service alone: it keeps the documents."""
+    run(
+        "policy",
+        supervised=supervised,
+        listen=listen,
+        data_dir=data,
+        service_key_file=service_key_file,
+        transport=transport,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        allow_insecure=insecure_listen,
+        grace_s=grace,
+    )
+
+
+def telemetry(
+    listen: Listen = f"127.0.0.1:{PORT + 3}",
+    data: Data = Path(".harmost"),
+    service_key_file: ServiceKey = None,
+    transport: Transport = "wire",
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    tls_ca: TlsCa = None,
+    policy: Policy = f"127.0.0.1:{PORT + 1}",
+    insecure_listen: Insecure = False,
+    grace: Grace = 10.0,
+    supervised: Supervised = False,
+) -> None:
+    """Run the Telemetry service alone: it keeps the records."""
+    run(
+        "telemetry",
+        supervised=supervised,
+        listen=listen,
+        data_dir=data,
+        service_key_file=service_key_file,
+        transport=transport,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        tls_ca=tls_ca,
+        policy_address=policy,
+        allow_insecure=insecure_listen,
+        grace_s=grace,
+    )
+
+
+def sandbox(
+    listen: Listen = f"127.0.0.1:{PORT + 4}",
+    data: Data = Path(".harmost"),
+    insecure_listen: Insecure = False,
+    supervised: Supervised = False,
+) -> None:
+    """Run the sandbox provider alone: models that cost nothing and need no key."""
+    run(
+        "sandbox",
+        supervised=supervised,
+        listen=listen,
+        data_dir=data,
+        allow_insecure=insecure_listen,
+    )
+
+
+def run(service: str, *, supervised: bool, **settings: Any) -> None:
+    """Run `service` until it is told to stop; ends with its exit code."""
+    from harmost.services.settings import Settings
+
+    checked = Settings(**settings)
+    _log_to_stderr()
+    if supervised:
+        _end_with_parent(checked.grace_s)
+    from harmost.services import main
+
+    raise typer.Exit(main.run(service, checked))
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(
+        level=os.environ.get("HARMOST_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def _end_with_parent(grace_s: float) -> None:
+    """Stop when standard input ends: the supervisor holds its other side and never writes."""
+
+    def watch() -> None:
+        import signal
+        import time
+
+        while os.read(0, 4096):  # not sys.stdin: its lock would be held when Python ends
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s + 5)
+        os._exit(1)  # asked, and did not go
+
+    threading.Thread(target=watch, name="harmost.parent", daemon=True).start()

@@ -1,0 +1,121 @@
+"""`harmost trace generate|show`: arrival traces for `harmost replay`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harmost.services.cli import options
+
+if TYPE_CHECKING:
+    from harmost.core.trace.arrival import Arrival
+    from harmost.core.trace.generate import Share
+
+__all__ = ["app", "read_trace"]
+
+app = typer.Typer(
+    help="Arrival traces: when requests come, how long they are.", no_args_is_help=True
+)
+
+
+@app.command("generate")
+def generate(
+    requests: Annotated[int, typer.Option(help="How many.")] = 19_366,
+    duration: Annotated[str, typer.Option(help="Within this span, such as 1h or 90s.")] = "1h",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same trace.")] = 1,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TENANT:PROFILE[:WEIGHT]", help="Name tenant and profile of a part; again."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make a trace as bursty, and with prompts and answers as long, as an hour of real chat."""
+    from datetime import UTC, datetime
+
+    import msgspec
+
+    from harmost.core.errors import InvalidInput
+    from harmost.core.trace.arrival import csv_lines
+    from harmost.core.trace.generate import generate as make
+    from harmost.core.trace.shape import shape_of
+    from harmost.services.cli.moments import seconds
+    from harmost.services.cli.output import emit, note
+
+    if as_json and out is None:
+        raise InvalidInput("`--json` and the trace cannot both go to standard output: give `-o`")
+    shares = [_share(text) for text in share or ()]
+    arrivals = list(make(requests=requests, duration_s=seconds(duration), seed=seed, shares=shares))
+    lines = csv_lines(arrivals, start=datetime(2026, 1, 1, tzinfo=UTC))
+    if out is None:
+        sys.stdout.writelines(lines)
+        return
+    with out.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
+    if as_json:
+        shape = msgspec.to_builtins(shape_of(arrivals)) if len(arrivals) > 1 else None
+        emit({"file": str(out), "requests": len(arrivals), "seed": seed, "shape": shape})
+    else:
+        note(f"{len(arrivals):,} requests within {duration} written to {out}")
+
+
+@app.command("show")
+def show(
+    trace: Annotated[Path, typer.Argument(help="The CSV file.")], as_json: options.Json = False
+) -> None:
+    """Measure a trace: how bursty it is, how long its prompts and answers are."""
+    import msgspec
+
+    from harmost.core.errors import InvalidInput
+    from harmost.core.trace.shape import PROBABILITIES, shape_of
+    from harmost.services.cli.output import emit, table
+
+    arrivals = read_trace(trace)
+    if len(arrivals) < 2:
+        raise InvalidInput(f"`{trace}` holds one request: a shape needs two")
+    shape = shape_of(arrivals)
+    if as_json:
+        emit(msgspec.to_builtins(shape))
+        return
+    names = tuple(f"p{p * 100:.0f}" for p in PROBABILITIES)
+    table(
+        ("tokens", "mean", *names),
+        (
+            ("in", f"{shape.input_mean:,.1f}", *(f"{n:,}" for n in shape.input_quantiles)),
+            ("out", f"{shape.output_mean:,.1f}", *(f"{n:,}" for n in shape.output_quantiles)),
+        ),
+        right=len(names) + 1,
+    )
+    print(
+        f"{shape.requests:,} requests in {shape.duration_s:,.1f} s; deviation over mean of the gaps "
+        f"{shape.gap_cv:.2f}, of the rate in 1 s {shape.second_cv:.2f}, in 10 s "
+        f"{shape.ten_seconds_cv:.2f}, in 60 s {shape.minute_cv:.2f}"
+    )
+
+
+def read_trace(path: Path) -> "list[Arrival]":
+    """The arrivals in the file at `path`; errors name file and line."""
+    from harmost.core.errors import InvalidInput
+    from harmost.core.trace.arrival import read_arrivals
+
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            return read_arrivals(lines, str(path))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"`{path}` is not UTF-8 text: this is no trace") from error
+
+
+def _share(text: str) -> "Share":
+    from harmost.core.errors import InvalidInput
+    from harmost.core.trace.generate import Share
+
+    tenant, _, rest = text.partition(":")
+    profile, _, weight = rest.partition(":")
+    if not tenant or not profile or not (weight or "1").isdigit() or int(weight or "1") < 1:
+        raise InvalidInput(f"share `{text}` is not TENANT:PROFILE or TENANT:PROFILE:WEIGHT")
+    return Share(tenant, profile, int(weight or "1"))

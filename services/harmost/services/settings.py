@@ -1,0 +1,55 @@
+"""How one service is told to run: flags and environment, read by the CLI into one dataclass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harmost.core.errors import InvalidInput
+from harmost.services.addresses import is_loopback, split_address
+
+__all__ = ["Settings"]
+
+GRACE_S_MAX = 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a service needs to start. Addresses are "host:port"; a service ignores what it needs not.
+
+    `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
+    `grace_s` is how long running calls may go on after the request to stop.
+    """
+
+    listen: str
+    data_dir: Path
+    service_key_file: Path | None = None
+    transport: str = "wire"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tls_ca: Path | None = None
+    policy_address: str = ""
+    budget_address: str = ""
+    telemetry_address: str = ""
+    router_id: str = "router-0"
+    allow_insecure: bool = False
+    grace_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse with `InvalidInput` what cannot run, or would run unsafely."""
+        split_address(self.listen)
+        if self.transport not in ("wire", "grpcio"):
+            raise InvalidInput(f"transport `{self.transport}` is not known: use wire or grpcio")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise InvalidInput("TLS needs both `--tls-cert` and `--tls-key`: give both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise InvalidInput("`--tls-client-ca` means nothing without `--tls-cert`: give both")
+        for path in (self.tls_cert, self.tls_key, self.tls_client_ca, self.tls_ca):
+            if path is not None and not path.is_file():
+                raise InvalidInput(f"no file at `{path}`: give the path of a PEM file")
+        if not 0 <= self.grace_s <= GRACE_S_MAX:
+            raise InvalidInput(f"grace must be from 0 to {GRACE_S_MAX:.0f} s: `{self.grace_s}`")
+        if self.tls_cert is None and not self.allow_insecure and not is_loopback(self.listen):
+            raise InvalidInput(
+                f"`{self.listen}` can be reached from other machines and there is no TLS: give "
+                "`--tls-cert` and `--tls-key`, or say `--insecure-listen` if the network is safe"
+            )

@@ -1,0 +1,97 @@
+"""What must hold before anything is started: a data directory of our own, and ports that are free."""
+
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harmost.core.errors import InvalidInput
+from harmost.services.addresses import split_address
+from harmost.services.operate.keys import write_secret
+
+__all__ = ["SERVICE_KEY", "check_free", "free_ports", "held", "service_key"]
+
+LOCK = "up.lock"
+SERVICE_KEY = "service.key"
+
+
+@contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """Make `data_dir` and keep every other `harmost up` out of it until the block ends."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"the data directory `{data_dir}` cannot be written: {_cause(error)}: "
+            "give another with `--data DIR`"
+        ) from error
+    try:
+        _lock(descriptor, data_dir)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def service_key(data_dir: Path) -> Path:
+    """The file of the deployment's service key; made at the first start, mode 0600."""
+    path = data_dir / SERVICE_KEY
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(32))
+    return path
+
+
+def check_free(listens: Mapping[str, str]) -> None:
+    """Raise `InvalidInput` naming the first service of `listens` whose address cannot be had."""
+    for service, address in listens.items():
+        host, port = split_address(address)
+        try:
+            with _bound(host, port):
+                pass
+        except OSError as error:
+            raise InvalidInput(
+                f"`{address}`, wanted by {service}, cannot be had: {_cause(error)}: stop what "
+                "listens there, or choose another with `--port` (0: any that are free)"
+            ) from error
+
+
+def free_ports(count: int, host: str) -> list[int]:
+    """`count` ports that nothing listens on now; another program may still come first."""
+    with ExitStack() as stack:
+        bound = [stack.enter_context(_bound(host, 0)) for _ in range(count)]
+        return [int(found.getsockname()[1]) for found in bound]
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    found = socket.socket(family, kind, protocol)
+    try:
+        # As servers do: connections that are closing from the last run are no hindrance.
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(where)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def _lock(descriptor: int, data_dir: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        raise InvalidInput(
+            f"another `harmost up` (process {owner or 'unknown'}) runs on `{data_dir}`: "
+            "stop it, or give another directory with `--data DIR`"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _cause(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,275 @@
+"""Starts the services in order, keeps them running, drains them in order.
+
+Start: sandbox and policy, then the first documents, then budget and telemetry, then the router.
+End: the router first, so that running streams end while all that they need still runs.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harmost.core.errors import InvalidInput
+from harmost.services.addresses import split_address
+from harmost.services.operate.endpoints import ADMIN_KEY, SERVICES, Endpoints
+from harmost.services.supervisor import premises
+from harmost.services.supervisor.bootstrap import admitted, prepare
+from harmost.services.supervisor.child import Child
+from harmost.services.supervisor.health import wait_until_healthy
+from harmost.services.supervisor.logs import LogFile, Terminal
+
+__all__ = ["Plan", "Supervisor", "endpoints_for", "run"]
+
+START_S = 30.0
+ADMITTED_S = 15.0
+ROUTER_GRACE_S = 10.0
+OTHERS_GRACE_S = 3.0
+# Beyond the grace of its running calls a service needs a moment to close its files.
+MARGIN_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to run: where, from which files."""
+
+    data_dir: Path
+    endpoints: Endpoints
+    transport: str = "wire"
+    examples: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure_listen: bool = False
+    verbose: bool = False
+
+    @property
+    def tls_ca(self) -> Path | None:
+        """What our own calls trust."""
+        return Path(self.endpoints.tls_ca) if self.endpoints.tls_ca else None
+
+    def listens(self) -> dict[str, str]:
+        """The address of each service that is to run."""
+        known: dict[str, str] = msgspec.to_builtins(self.endpoints)
+        return {service: known[service] for service in SERVICES if known[service]}
+
+    def command(self, service: str, key_file: Path) -> list[str]:
+        """The command line of `service`."""
+        known = self.endpoints
+        words = [sys.executable, "-m", "harmost.services.cli", service, "--supervised"]
+        words += ["--listen", self.listens()[service]]
+        words += ["--data", str(self.data_dir / service)]
+        if service == "sandbox":
+            return words
+        words += ["--service-key-file", str(key_file), "--transport", self.transport]
+        words += ["--grace", str(ROUTER_GRACE_S if service == "router" else OTHERS_GRACE_S)]
+        words += _flag("--tls-cert", self.tls_cert) + _flag("--tls-key", self.tls_key)
+        if service != "policy":
+            words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
+        if service == "router":
+            words += ["--budget", known.budget, "--telemetry", known.telemetry]
+            words += _flag("--tls-client-ca", self.tls_client_ca)
+            words += ["--insecure-listen"] if self.insecure_listen else []
+        return words
+
+
+def endpoints_for(
+    *, host: str, port: int, sandbox: bool, tls_ca: Path | None, previous: Endpoints | None = None
+) -> Endpoints:
+    """Five addresses from `port` on; only the router's is on `host`. 0: any that are free.
+
+    With 0 the ports of the run before are taken again where they are free.
+    """
+    if port == 0:
+        ports = _ports_again(previous) or premises.free_ports(len(SERVICES), host)
+    else:
+        ports = [port + i for i in range(len(SERVICES))]
+    split_address(f"{_bracketed(host)}:{ports[-1]}")
+    hosts = [_bracketed(host)] + ["127.0.0.1"] * (len(SERVICES) - 1)
+    router, policy, budget, telemetry, provider = (
+        f"{where}:{number}" for where, number in zip(hosts, ports, strict=True)
+    )
+    return Endpoints(
+        router=router,
+        policy=policy,
+        budget=budget,
+        telemetry=telemetry,
+        sandbox=provider if sandbox else "",
+        tls_ca=str(tls_ca.absolute()) if tls_ca else "",
+    )
+
+
+class Supervisor:
+    """Runs `plan` inside `running`; `children` are by name of service."""
+
+    def __init__(self, plan: Plan, say: Callable[[str, str], None]) -> None:
+        self.plan = plan
+        self.children: dict[str, Child] = {}
+        self._say = say
+        self._started: set[str] = set()
+
+    @asynccontextmanager
+    async def running(self, commands: Mapping[str, list[str]]) -> AsyncIterator[None]:
+        """Watch one process for each of `commands`, none of them started yet; at the end, drain."""
+        logs = self.plan.data_dir / "logs"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        files = {name: LogFile(logs / f"{name}.log") for name in commands}
+        self.children = {
+            name: Child(name, command, log=files[name], say=self._say, loud=self.plan.verbose)
+            for name, command in commands.items()
+        }
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                try:
+                    yield
+                finally:
+                    await self._drain()
+        finally:
+            for file in files.values():
+                file.close()
+
+    async def start(self, *names: str) -> None:
+        """Start the named services that are in the plan and wait until each serves."""
+        wanted = [self.children[name] for name in names if name in self.children]
+        for child in wanted:
+            (self.plan.data_dir / child.name).mkdir(mode=0o700, exist_ok=True)
+            self._tasks.create_task(child.keep(), name=f"supervisor.{child.name}")
+            self._started.add(child.name)
+        listens = self.plan.listens()
+        async with asyncio.TaskGroup() as waits:
+            for child in wanted:
+                waits.create_task(
+                    wait_until_healthy(
+                        child,
+                        listens[child.name],
+                        http=child.name == "sandbox",
+                        tls_ca=self.plan.tls_ca,
+                        timeout_s=START_S,
+                    )
+                )
+
+    def kill(self) -> None:
+        """End every process at once."""
+        for child in self.children.values():
+            child.kill()
+
+    async def _drain(self) -> None:
+        started = [child for child in self.children.values() if child.name in self._started]
+        for group in (
+            [child for child in started if child.name == "router"],
+            [child for child in started if child.name != "router"],
+        ):
+            async with asyncio.TaskGroup() as stops:
+                for child in group:
+                    grace_s = ROUTER_GRACE_S if child.name == "router" else OTHERS_GRACE_S
+                    stops.create_task(child.stop(grace_s=grace_s + MARGIN_S))
+
+
+async def run(plan: Plan, announce: Callable[[list[str]], None]) -> None:
+    """Run everything in `plan` until SIGINT or SIGTERM. `announce` is called once, when all serve."""
+    terminal = Terminal()
+    try:
+        with premises.held(plan.data_dir):
+            premises.check_free(plan.listens())
+            key_file = premises.service_key(plan.data_dir)
+            supervisor = Supervisor(plan, terminal.say)
+            stop = _stop_on_signals(supervisor, terminal.say)
+            commands = {name: plan.command(name, key_file) for name in plan.listens()}
+            async with supervisor.running(commands):
+                starting = asyncio.create_task(_start(supervisor, key_file, announce))
+                stopping = asyncio.create_task(stop.wait())
+                try:
+                    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    if not stop.is_set():
+                        await starting  # raises what went wrong
+                        await stopping
+                finally:
+                    await _cancelled(starting, stopping)
+    finally:
+        terminal.close()
+
+
+async def _start(
+    supervisor: Supervisor, key_file: Path, announce: Callable[[list[str]], None]
+) -> None:
+    plan = supervisor.plan
+    previous = Endpoints.read(plan.data_dir)
+    await supervisor.start("sandbox", "policy")
+    said = await asyncio.to_thread(
+        prepare,
+        data_dir=plan.data_dir,
+        endpoints=plan.endpoints,
+        previous=previous,
+        examples=plan.examples,
+        service_key=key_file.read_text(encoding="ascii").strip(),
+        tls_ca=plan.tls_ca,
+    )
+    plan.endpoints.write(plan.data_dir)
+    await supervisor.start("budget", "telemetry")
+    await supervisor.start("router")
+    said += await asyncio.to_thread(_doubts, plan)
+    announce(said)
+
+
+def _doubts(plan: Plan) -> list[str]:
+    path = plan.data_dir / ADMIN_KEY
+    if not path.exists():
+        return []
+    key = path.read_text(encoding="ascii").strip()
+    if admitted(plan.endpoints.router, key, tls_ca=plan.tls_ca, timeout_s=ADMITTED_S):
+        return []
+    service_key = plan.data_dir / premises.SERVICE_KEY
+    doubt = (
+        f"the router does not take the key in {path}: make one with `harmost key create --key-file"
+        f" {service_key}`"
+    )
+    return [doubt]
+
+
+def _stop_on_signals(supervisor: Supervisor, say: Callable[[str, str], None]) -> asyncio.Event:
+    """Set at the first SIGINT or SIGTERM; the second one kills every process."""
+    stop = asyncio.Event()
+
+    def heard(name: str) -> None:
+        if stop.is_set():
+            say("up", f"{name} again: killing all")
+            supervisor.kill()
+            return
+        say("up", f"{name}: draining, the router first; once more kills")
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heard, number.name)
+    return stop
+
+
+async def _cancelled(*tasks: "asyncio.Task[object]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ports_again(previous: Endpoints | None) -> list[int]:
+    if previous is None:
+        return []
+    known: dict[str, str] = msgspec.to_builtins(previous)
+    if not all(known[service] for service in SERVICES):
+        return []
+    try:
+        premises.check_free({service: known[service] for service in SERVICES})
+    except InvalidInput:
+        return []
+    return [split_address(known[service])[1] for service in SERVICES]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _flag(name: str, value: Path | None) -> list[str]:
+    return [name, str(value.absolute())] if value else []
