@@ -240,6 +240,15 @@ class Accounts:
         page = rows[:rows_max]
         return page, page[-1].sequence if len(rows) > len(page) else 0
 
+    def verify(self) -> None:
+        """Add up every row; raises NotPossibleNow, naming the file, where one does not fit. O(rows).
+
+        Sees the file as of the last commit and what this transaction appended: call it first.
+        """
+        self._file.verify()
+        held = {entry.key for entry in self._file.open_holds()}
+        assert held == self._open.keys()  # INVARIANT: memory equals the file
+
     def save(self) -> None:
         """Write the balances that changed; before the commit."""
         self._counters.save()
