@@ -1,0 +1,1 @@
+"""The Telemetry service: takes records, keeps them, answers questions about them."""

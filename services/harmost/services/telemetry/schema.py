@@ -1,0 +1,59 @@
+"""The tables of Telemetry's database, as migrations: forwards only, never edited once released."""
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "USAGE_COLUMNS"]
+
+APPLICATION_ID = 0x686D7474  # "hmtt"
+
+USAGE_COLUMNS = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_5m_input_tokens",
+    "cache_write_1h_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+)
+
+_USAGE = "".join(f"{name} INTEGER NOT NULL, " for name in (*USAGE_COLUMNS, "exact"))
+
+MIGRATIONS = (
+    f"""
+    CREATE TABLE records (
+        position INTEGER PRIMARY KEY,
+        record_id TEXT NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        end_user_id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        started_ns INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,  -- that were sent to a provider
+        {_USAGE}
+        cost_usd_nanos INTEGER NOT NULL,
+        record BLOB NOT NULL        -- harmost.telemetry.v1.Record without outcomes
+    ) STRICT;
+
+    -- Covers what pages are filtered by: a page of a rare tenant reads no rows of others.
+    CREATE INDEX records_by_time ON records (started_ns, tenant, profile, status);
+
+    CREATE TABLE attempts (
+        position INTEGER NOT NULL REFERENCES records ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        sent INTEGER NOT NULL,
+        {_USAGE}
+        cost_usd_nanos INTEGER NOT NULL,
+        PRIMARY KEY (position, number)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Not bound to records: an outcome may come through another Router, before the record does.
+    CREATE TABLE outcomes (
+        record_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        reported_ns INTEGER NOT NULL,
+        score_permille INTEGER NOT NULL,
+        PRIMARY KEY (record_id, name, reported_ns)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX outcomes_by_time ON outcomes (reported_ns);
+    """,
+)

@@ -1,0 +1,151 @@
+"""TelemetryService: RPCs to the store, seen through the caller's tenant."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import apsw
+import grpc
+
+from harmost.core.errors import Forbidden, NotFound, Unsupported
+from harmost.core.tenants import visible
+from harmost.services.convert.record import STATUS_NAMES
+from harmost.services.convert.times import time_from_proto
+from harmost.services.interceptors.principal import current_principal
+from harmost.services.telemetry.convert import position_of, token_of
+from harmost.services.telemetry.store import RecordFilter, TelemetryStore
+from harmost.services.telemetry.tail import Tails
+from harmost.services.telemetry.usage import UsageQuestion
+from harmost.services.telemetry.worker import Worker
+from harmost.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+
+__all__ = ["TelemetryServicer"]
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+else:
+    Context = grpc.aio.ServicerContext
+
+PAGE_SIZE = 100
+PRUNE_INTERVAL_S = 60.0
+PRUNE_PAUSE_S = 0.1  # between two steps, so that records that come in are not held up
+_TIME_NS_MAX = 2**63 - 1
+
+
+class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
+    """Serves while it is `running()`."""
+
+    def __init__(self, store: TelemetryStore, *, tails: Tails | None = None) -> None:
+        self._store = store
+        self._worker = Worker(store)
+        self._tails = tails or Tails()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Prune until the block ends; then let what is being written be ended."""
+        async with self._worker.running(), asyncio.TaskGroup() as tasks:
+            pruner = tasks.create_task(self._prune_forever(), name="telemetry.prune")
+            try:
+                yield
+            finally:
+                pruner.cancel()
+
+    async def Report(
+        self, request_iterator: AsyncIterator[telemetry_pb2.ReportRequest], context: Context
+    ) -> AsyncIterator[telemetry_pb2.ReportResponse]:
+        """Acknowledge each batch once it is on the disk. A malformed one ends the stream."""
+        async for request in request_iterator:
+            fresh = await self._worker.write(partial(self._store.take, request))
+            self._tails.offer(fresh)
+            yield telemetry_pb2.ReportResponse(batch=request.batch)
+
+    async def QueryUsage(
+        self, request: telemetry_pb2.QueryUsageRequest, context: Context
+    ) -> telemetry_pb2.QueryUsageResponse:
+        """Sums over what the caller may see."""
+        question = UsageQuestion(
+            tenant=_scope(request.tenant),
+            start_ns=time_from_proto(request.start),
+            end_ns=time_from_proto(request.end) if request.HasField("end") else _TIME_NS_MAX,
+            group_by=tuple(request.group_by),
+        )
+        rows, truncated = await self._worker.read(partial(self._store.usage, question))
+        return telemetry_pb2.QueryUsageResponse(rows=rows, truncated=truncated)
+
+    async def GetRecord(
+        self, request: telemetry_pb2.GetRecordRequest, context: Context
+    ) -> telemetry_pb2.GetRecordResponse:
+        """One record; NotFound too where the caller may not know of it."""
+        record = await self._worker.read(partial(self._store.get, request.record_id))
+        if record is None or not visible(current_principal().tenant, record.tenant):
+            raise NotFound(
+                f"there is no record `{request.record_id}`: "
+                "a call is recorded within seconds of its end, and kept for a time"
+            )
+        return telemetry_pb2.GetRecordResponse(record=record)
+
+    async def ListRecords(
+        self, request: telemetry_pb2.ListRecordsRequest, context: Context
+    ) -> telemetry_pb2.ListRecordsResponse:
+        """A page of records, newest first."""
+        wanted = RecordFilter(
+            tenant=_scope(request.tenant),
+            profile=request.profile,
+            status=STATUS_NAMES.get(request.status, ""),
+        )
+        after, size = position_of(request.page_token), request.page_size or PAGE_SIZE
+        # One more than the page tells whether another follows.
+        found = await self._worker.read(
+            partial(self._store.page, wanted, after=after, items_max=size + 1)
+        )
+        return telemetry_pb2.ListRecordsResponse(
+            records=[item.record for item in found[:size]],
+            next_page_token=token_of(found[size - 1].position) if len(found) > size else "",
+        )
+
+    async def TailDecisions(
+        self, request: telemetry_pb2.TailDecisionsRequest, context: Context
+    ) -> AsyncIterator[telemetry_pb2.TailDecisionsResponse]:
+        """Records as they come, until the caller goes."""
+        with self._tails.following(_scope(request.tenant)) as responses:
+            async for response in responses:
+                yield response
+
+    async def GetCheckpoint(
+        self, request: telemetry_pb2.GetCheckpointRequest, context: Context
+    ) -> telemetry_pb2.GetCheckpointResponse:
+        """Unsupported until there is an audit log."""
+        raise Unsupported("this version keeps no audit log: there is no checkpoint")
+
+    async def GetReceipt(
+        self, request: telemetry_pb2.GetReceiptRequest, context: Context
+    ) -> telemetry_pb2.GetReceiptResponse:
+        """Unsupported until there is an audit log."""
+        raise Unsupported("this version keeps no audit log: there are no receipts")
+
+    async def _prune_forever(self) -> None:
+        while True:
+            try:
+                pruned = await self._worker.write(lambda: self._store.prune(time.time_ns()))
+            except apsw.Error as error:
+                log.warning("old records cannot be pruned: %s", error)
+                pruned = 0
+            await asyncio.sleep(PRUNE_PAUSE_S if pruned else PRUNE_INTERVAL_S)
+
+
+def _scope(tenant: str) -> str:
+    """The subtree that is asked for, as far as the caller may see it."""
+    principal = current_principal()
+    if not tenant:
+        return principal.tenant
+    if not visible(principal.tenant, tenant):
+        raise Forbidden(
+            f"`{principal.name}` may not see `{tenant}`: ask for `{principal.tenant}` or below it"
+        )
+    return tenant

@@ -1,0 +1,69 @@
+"""Hands records to whoever follows them. A follower that reads too slowly misses some, and is told."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import contextmanager
+
+from harmost.core.errors import RateLimited
+from harmost.core.tenants import visible
+from harmost.telemetry.v1 import telemetry_pb2
+
+__all__ = ["Tails"]
+
+QUEUE_MAX = 256
+TAILS_MAX = 64
+
+
+class _Tail:
+    """One follower of `tenant` and what is below it."""
+
+    def __init__(self, tenant: str, queue_max: int) -> None:
+        self._tenant = tenant
+        self._missed = 0
+        self._queue: asyncio.Queue[telemetry_pb2.TailDecisionsResponse] = asyncio.Queue(queue_max)
+
+    def offer(self, record: telemetry_pb2.Record) -> None:
+        if not visible(self._tenant, record.tenant):
+            return
+        if self._queue.full():
+            self._missed += 1
+            return
+        self._queue.put_nowait(
+            telemetry_pb2.TailDecisionsResponse(record=record, missed=self._missed)
+        )
+        self._missed = 0
+
+    async def responses(self) -> AsyncGenerator[telemetry_pb2.TailDecisionsResponse]:
+        while True:
+            yield await self._queue.get()
+
+
+class Tails:
+    """Everyone who follows, at most TAILS_MAX."""
+
+    def __init__(self, *, queue_max: int = QUEUE_MAX) -> None:
+        self._queue_max = queue_max
+        self._tails: set[_Tail] = set()
+
+    @contextmanager
+    def following(
+        self, tenant: str
+    ) -> Generator[AsyncGenerator[telemetry_pb2.TailDecisionsResponse]]:
+        """Records at or below `tenant` ("" is all) from now on, for as long as the block lasts."""
+        if len(self._tails) >= TAILS_MAX:
+            raise RateLimited(
+                f"{TAILS_MAX} callers follow records already: try again", retry_after_s=10.0
+            )
+        tail = _Tail(tenant, self._queue_max)
+        self._tails.add(tail)
+        try:
+            yield tail.responses()
+        finally:
+            self._tails.discard(tail)
+
+    def offer(self, records: Iterable[telemetry_pb2.Record]) -> None:
+        """Hand on `records`; never waits. O(records x followers)."""
+        if self._tails:
+            for record in records:
+                for tail in self._tails:
+                    tail.offer(record)
