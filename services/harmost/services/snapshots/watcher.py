@@ -224,7 +224,7 @@ def _compiled(snapshot: policy_pb2.Snapshot) -> CompiledSnapshot:
     return compile_snapshot(snapshot.generation, documents)
 
 
-def _reason(error: grpc.RpcError) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
     return str(error)

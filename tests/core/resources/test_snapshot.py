@@ -1,0 +1,71 @@
+"""A snapshot holds every document compiled, and knows whose key is whose."""
+
+from collections.abc import Callable
+
+import pytest
+
+from harmost.core.resources.dump import content_digest, dump
+from harmost.core.resources.keys import new_key
+from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
+from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
+
+Parse = Callable[[str], tuple[ParsedDocument, ...]]
+ENDS_S = 1_798_761_600  # 2027-01-01T00:00:00Z
+
+
+def with_key(expires: str = "") -> tuple[str, CompiledSnapshot]:
+    text, key = new_key(expires=expires)
+    document = (
+        "apiVersion: harmost.dev/v1\nkind: Tenant\nmetadata: {name: acme}\nspec:\n  principals:\n"
+        "    - name: app\n      roles: [caller, author]\n      claims: [purpose]\n"
+        f"      keys: [{{id: '{key.id}', hash: '{key.hash}', expires: '{key.expires}'}}]\n"
+    )
+    return text, compile_snapshot(1, parse_sources([Source("t", document.encode())]))
+
+
+def test_nothing_is_a_snapshot_too() -> None:
+    snapshot = compile_snapshot(0, ())
+    assert snapshot.engine.decide({}, ()).effect == "allow"
+    assert snapshot.authenticate("anything", 0) is None
+
+
+def test_key_says_who_calls() -> None:
+    token, snapshot = with_key()
+    caller = snapshot.authenticate(token, 0)
+    assert caller is not None
+    assert (caller.name, caller.tenant) == ("app", "acme")
+    assert caller.roles == {"caller", "author"}
+    assert caller.claims == {"purpose"}
+
+
+def test_wrong_secret_of_a_known_id_is_refused() -> None:
+    token, snapshot = with_key()
+    assert snapshot.authenticate(token[:-43] + "a" * 43, 0) is None
+    assert snapshot.authenticate("ä" * 59, 0) is None
+
+
+def test_key_ends_when_it_expires() -> None:
+    token, snapshot = with_key("2027-01-01T00:00:00Z")
+    assert snapshot.authenticate(token, ENDS_S - 1) is not None
+    assert snapshot.authenticate(token, ENDS_S) is None
+
+
+def test_models_without_price_have_none(base: tuple[ParsedDocument, ...]) -> None:
+    assert compile_snapshot(1, base).prices == {"small": None}
+
+
+def test_profile_of_models_has_one_step(base: tuple[ParsedDocument, ...], parse: Parse) -> None:
+    profile = "apiVersion: harmost.dev/v1\nkind: MissionProfile\nmetadata: {name: p}\nspec: {models: [small]}"
+    (step,) = compile_snapshot(1, [*base, *parse(profile)]).steps["p"]
+    assert step.models == ("small",)
+
+
+def test_order_of_documents_changes_nothing(base: tuple[ParsedDocument, ...]) -> None:
+    one, other = compile_snapshot(1, base), compile_snapshot(1, base[::-1])
+    assert one.digest == other.digest == content_digest(dump(it.document) for it in base)
+    assert list(one.catalog.tenants) == list(other.catalog.tenants)
+
+
+@pytest.mark.parametrize("generation", [1, 7])
+def test_decisions_name_their_generation(generation: int) -> None:
+    assert compile_snapshot(generation, ()).engine.decide({}, ()).snapshot_generation == generation
