@@ -34,7 +34,10 @@ async def stream(request: web.BaseRequest, shape: Shape, plan: Plan, bill: Bill)
         return "broken", web.Response()
     response = _event_stream(shape, plan)
     await response.prepare(request)
-    frames = shape.frames(plan.answer, [escaped(piece) for piece in plan.pieces()])
+    pieces = plan.pieces()
+    if escaped(plan.text) != plan.text:  # words never need it
+        pieces = [escaped(piece) for piece in pieces]
+    frames = shape.frames(plan.answer, pieces)
     frames.insert(0, shape.head(plan.answer))
     await _write(response, frames, plan, bill)
     if plan.stalls or plan.breaks:

@@ -5,6 +5,7 @@ A header is `x-sandbox-output-tokens: 40`, a variable `HARMOST_SANDBOX_OUTPUT_TO
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ __all__ = ["KnobError", "Knobs", "from_environment", "from_request"]
 _DIRECTIVE = "[[sandbox"
 _HEADER = "x-sandbox-"
 _VARIABLE = "HARMOST_SANDBOX_"
+_WORD = re.compile(r"(?:(?!\]\])\S)*")
 _TOKENS_MAX = 1_000_000
 _MS_MAX = 600_000.0
 
@@ -177,10 +179,8 @@ def _directive(text: str, start: int) -> list[tuple[str, str]]:
 
 
 def _word_end(text: str, start: int) -> int:
-    end = start
-    while end < len(text) and not text[end].isspace() and not text.startswith("]]", end):
-        end += 1
-    return end
+    word = _WORD.match(text, start)
+    return word.end() if word else start
 
 
 def _object_end(text: str, start: int) -> int:
