@@ -56,4 +56,4 @@ def enum_name(field: Field, number: int) -> str:
     if value is None:
         return str(number)
     prefix = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    return value.name.removeprefix(prefix).lower()
+    return str(value.name.removeprefix(prefix).lower())
