@@ -98,7 +98,7 @@ async def test_what_a_provider_does_is_an_event(
 
 
 async def test_headers_of_the_provider_are_sent_and_the_attempt_id_wins(calls: Any) -> None:
-    headers = {"x-sandbox-output-tokens": "3", "x-request-id": "other"}
+    headers = {"X-Sandbox-Output-Tokens": "3", "X-Request-Id": "other"}
     events = await calls.events(headers=headers, attempt_id="mine")
     assert len([event for event in events if isinstance(event, TextDelta)]) == 3
     assert isinstance(await calls.upstream.usage_lookup(calls.endpoint(), "mine"), Billed)
@@ -325,6 +325,22 @@ async def test_chunks_that_are_none_end_the_answer(raw: Any) -> None:
     events = await (await raw(nonsense)).events()
     assert events[0] == TextDelta("a")
     assert fault(events).kind in ("broken", "stalled")  # aiohttp does not always wake its reader
+
+
+async def test_an_answer_that_drips_is_the_same(raw: Any) -> None:
+    end = (
+        b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\r\n\r\ndata: [DONE]\n\n'
+    )
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(CHUNKED)
+        for byte in ONE + end:
+            writer.write(chunk(bytes([byte])))
+            await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+
+    assert await (await raw(drip)).events() == [TextDelta("a"), Ended("stop", "x")]
 
 
 async def test_compression_that_was_not_asked_for_is_not_unpacked(raw: Any) -> None:

@@ -1,6 +1,7 @@
 """The sandbox over real sockets: both vendors, every knob, and what each costs."""
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -312,3 +313,16 @@ async def test_one_connection_serves_one_answer_after_the_other(sandbox: Any, ve
         said = await sandbox.ask(vendor, f"{n}", knobs="output_tokens=2000", maximum=5000)
         assert said.whole
         assert len(said.text) == 8000
+
+
+async def test_a_body_over_the_bound_is_refused(sandbox: Any) -> None:
+    body = io.BytesIO(b" " * (17 * 1024 * 1024))
+    url = sandbox.base + "/openai/v1/chat/completions"
+    async with sandbox.session.post(url, data=body) as response:
+        assert response.status == 413
+    assert sandbox.rows() == []
+
+
+@pytest.mark.parametrize("attempt_id", ["a/b", "a b", "x" * 129, "a?b"])
+async def test_an_id_that_could_not_be_looked_up_is_refused(sandbox: Any, attempt_id: str) -> None:
+    assert (await sandbox.ask(attempt_id=attempt_id)).status == 400

@@ -152,10 +152,8 @@ class AiohttpAnswer:
             data=body if len(body) <= _BODY_BYTES_MAX else io.BytesIO(body),
             headers={
                 **request.headers,
-                **spec.headers,
-                **endpoint.codec.auth_headers(endpoint.secret),
+                **endpoint.headers,
                 "x-request-id": self._attempt_id,
-                "accept-encoding": "identity",
             },
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=spec.connect_timeout_ms / 1000),

@@ -96,7 +96,7 @@ class AiohttpUpstream:
         spec = endpoint.spec
         async with self._session.get(
             f"{spec.base_url.rstrip('/')}{spec.usage_path}/{attempt_id}",
-            headers={**spec.headers, **endpoint.codec.auth_headers(endpoint.secret)},
+            headers=endpoint.headers,
             allow_redirects=False,
         ) as response:
             body = await response.content.read(PROVIDER_ERROR_BYTES_MAX)
@@ -121,6 +121,6 @@ async def aiohttp_upstream() -> AsyncGenerator[AiohttpUpstream, None]:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
-        headers={"user-agent": "harmost", "accept-encoding": "identity"},
+        headers={"user-agent": "harmost"},
     ) as session:
         yield AiohttpUpstream(session)

@@ -16,11 +16,16 @@ __all__ = ["Endpoint", "Endpoints"]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A provider that can be called. `fault` says why it cannot: its attempts fail with it."""
+    """A provider that can be called, made by `of`.
+
+    `headers` go with every request: the document's own, in lower case, then the credentials.
+    `fault` says why it cannot be called: its attempts fail with it.
+    """
 
     name: str
     spec: ProviderSpec
     codec: Codec
+    headers: Mapping[str, str] = field(repr=False)
     secret: str = field(default="", repr=False)
     fault: str = ""
 
@@ -33,7 +38,13 @@ class Endpoint:
             key, fault = secret(spec.credentials, environment=environment), ""
         except NotPossibleNow as error:
             key, fault = "", error.message
-        return cls(name=name, spec=spec, codec=codec(spec.codec), secret=key, fault=fault)
+        format_ = codec(spec.codec)
+        headers = {
+            **{header.lower(): value for header, value in spec.headers.items()},
+            **format_.auth_headers(key),
+            "accept-encoding": "identity",
+        }
+        return cls(name=name, spec=spec, codec=format_, headers=headers, secret=key, fault=fault)
 
 
 class Endpoints:

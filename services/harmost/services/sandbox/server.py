@@ -1,6 +1,7 @@
 """The sandbox's HTTP server: finds the vendor by the path, opens the bill, answers, closes it."""
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator
@@ -28,7 +29,8 @@ __all__ = ["SandboxServer", "serve"]
 
 # JSON may escape every byte of a prompt, six for one, but nobody's does: twice is generous.
 _BODY_BYTES_MAX = 2 * INPUT_BYTES_MAX
-_ATTEMPT_ID_CHARS_MAX = 128
+# An id is a part of the path that it is looked up by.
+_ATTEMPT_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 # Names that `fail_first` counts; the oldest is forgotten.
 _NAMES_MAX = 10_000
 _SHUTDOWN_S = 1.0
@@ -93,8 +95,8 @@ class SandboxServer:
     async def _attempt(self, request: web.BaseRequest, shape: Shape) -> web.StreamResponse:
         """One attempt: refused free of charge, or opened in the books, answered, and closed."""
         attempt_id = request.headers.get("x-request-id") or f"sbx{uuid.uuid4().hex}"
-        if len(attempt_id) > _ATTEMPT_ID_CHARS_MAX or not attempt_id.isascii():
-            return _error(shape, 400, "x-request-id: at most 128 ASCII characters", "")
+        if not _ATTEMPT_ID.fullmatch(attempt_id):
+            return _error(shape, 400, f"x-request-id must match {_ATTEMPT_ID.pattern}", "")
         try:
             ask = shape.ask(await request.read(), request.headers)
             knobs = from_request(self._defaults, request.headers, ask.directives)
