@@ -37,6 +37,9 @@ class Counter:
     @property
     def debt(self) -> int: ...
     @property
+    def used(self) -> int:
+        """settled + held."""
+    @property
     def available(self) -> int:
         """limit + debt - settled - held; negative when the limit was lowered below what is used."""
     def limit_to(self, limit: int, *, hard: bool) -> None:

@@ -143,6 +143,10 @@ cdef class Counter:
         return self._balance.debt
 
     @property
+    def used(self) -> int:
+        return self._balance.settled + self._balance.held
+
+    @property
     def available(self) -> int:
         return available(&self._balance)
 

@@ -6,7 +6,7 @@ accounts from the file; nothing is undone by hand.
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from harmost.core.errors import (
     RateLimited,
 )
 from harmost.core.tenants import visible
-from harmost.services.budget.counters import Account, Counters
+from harmost.services.budget.counters import Charge, Counters
 from harmost.services.budget.denials import exhausted, price_unknown
 from harmost.services.budget.ledger_file import Entry, EntryKind, LedgerFile
 from harmost.services.budget.requests import (
@@ -50,9 +50,7 @@ class _Open(NamedTuple):
     """An attempt that has not closed."""
 
     hold: ledger.Hold
-    path: BudgetPath
-    model: str
-    price_unknown: bool
+    entry: Entry
 
 
 class Accounts:
@@ -74,7 +72,7 @@ class Accounts:
         """From now on `limits` hold; what is settled and held stays."""
         if limits is not None and limits is not self._limits:
             self._limits = limits
-            self._counters.use(limits.all)
+            self._counters.use(limits)
 
     def reserve(self, wanted: Reservation, *, within: str, now_ns: int) -> Held:
         """Hold the worst case at every level, or nothing: BudgetExhausted. O(counters)."""
@@ -93,10 +91,9 @@ class Accounts:
                 f"`{OPEN_HOLDS_MAX}` attempts are open: settle or void those that have ended",
                 retry_after_s=5,
             )
-        limits = self._limits.on_path(wanted.path)
-        accounts = self._counters.current(limits, now_ns)
-        hold = self._hold(wanted, limits, accounts)
-        warnings = _warnings(limits, accounts)
+        charge = self._counters.charge(wanted.path, now_ns)
+        hold = _hold(wanted, charge)
+        warnings = _warnings(charge)
         entry = Entry(
             sequence=self._next_sequence(),
             kind=EntryKind.RESERVE,
@@ -109,19 +106,19 @@ class Accounts:
             held_usd_nanos=hold.usd_nanos,
             held_tokens=hold.tokens,
             held_requests=1,
-            counters=self._changed(hold),
+            counters=charge.ids,
             warnings=msgspec.json.encode(warnings) if warnings else b"",
         )
-        self._file.append(entry)
+        self._append(entry)
         self._file.open_hold(entry)
-        self._open[entry.key] = _Open(hold, entry.path, entry.model, entry.price_unknown)
+        self._open[entry.key] = _Open(hold, entry)
         return _held(entry)
 
     def settle(self, used: Settlement, *, within: str, now_ns: int) -> Posted:
         """Replace a hold by what was used. An unknown price settles what was held: never free."""
         mark = _fingerprint(used)
         opened = self._open.get(used.attempt_id)
-        if opened is None or not visible(within, opened.path.tenant):
+        if opened is None or not visible(within, opened.entry.path.tenant):
             return self._closed_before(EntryKind.SETTLE, used.attempt_id, mark, within)
         hold = opened.hold
         spent = hold.usd_nanos if used.amount.price_unknown else used.amount.usd_nanos
@@ -136,9 +133,9 @@ class Accounts:
             key=used.attempt_id,
             fingerprint=mark,
             created_ns=now_ns,
-            path=opened.path,
-            model=opened.model,
-            price_unknown=opened.price_unknown and used.amount.price_unknown,
+            path=opened.entry.path,
+            model=opened.entry.model,
+            price_unknown=opened.entry.price_unknown and used.amount.price_unknown,
             held_usd_nanos=-hold.usd_nanos,
             held_tokens=-hold.tokens,
             held_requests=-1,
@@ -147,14 +144,14 @@ class Accounts:
             settled_requests=1,
             debt_usd_nanos=debt.usd_nanos,
             debt_tokens=debt.tokens,
-            counters=self._changed(hold),
+            counters=opened.entry.counters,
             usage=used.usage,
         )
         if debt.usd_nanos or debt.tokens:
             log.warning(
                 "attempt %s settled %d nanodollars and %d tokens above its hold: "
                 "the provider of %s did not honour its cap",
-                *(used.attempt_id, debt.usd_nanos, debt.tokens, opened.model),
+                *(used.attempt_id, debt.usd_nanos, debt.tokens, opened.entry.model),
             )
         self._close(entry)
         return Posted(entry.sequence, debt.usd_nanos)
@@ -162,7 +159,7 @@ class Accounts:
     def void(self, attempt_id: str, *, within: str, now_ns: int) -> Posted:
         """Give a hold back."""
         opened = self._open.get(attempt_id)
-        if opened is None or not visible(within, opened.path.tenant):
+        if opened is None or not visible(within, opened.entry.path.tenant):
             return self._closed_before(EntryKind.VOID, attempt_id, b"", within)
         opened.hold.void()
         entry = Entry(
@@ -171,13 +168,13 @@ class Accounts:
             key=attempt_id,
             fingerprint=b"",
             created_ns=now_ns,
-            path=opened.path,
-            model=opened.model,
-            price_unknown=opened.price_unknown,
+            path=opened.entry.path,
+            model=opened.entry.model,
+            price_unknown=opened.entry.price_unknown,
             held_usd_nanos=-opened.hold.usd_nanos,
             held_tokens=-opened.hold.tokens,
             held_requests=-1,
-            counters=self._changed(opened.hold),
+            counters=opened.entry.counters,
         )
         self._close(entry)
         return Posted(entry.sequence)
@@ -193,7 +190,7 @@ class Accounts:
                     "use a key of its own for each correction"
                 )
             return Adjusted(first.sequence, self._state(limit, now_ns))
-        (account,) = self._counters.current((limit,), now_ns)
+        account = self._counters.current(limit, now_ns)
         try:
             debt = account.counter.adjust(wanted.delta)
         except ValueError as error:
@@ -216,8 +213,7 @@ class Accounts:
             author=wanted.author,
             reason=wanted.reason,
         )
-        self._counters.changed(entry.counters)
-        self._file.append(entry)
+        self._append(entry)
         return Adjusted(entry.sequence, self._state(limit, now_ns))
 
     def states(self, limits: Iterable[BudgetLimit], *, now_ns: int) -> list[BudgetState]:
@@ -255,44 +251,15 @@ class Accounts:
 
     def tidy(self, now_ns: int) -> None:
         """Forget what only past windows need; after the commit."""
-        self._counters.tidy(now_ns)
-
-    def _hold(
-        self, wanted: Reservation, limits: Sequence[BudgetLimit], accounts: Sequence[Account]
-    ) -> ledger.Hold:
-        amount, least = wanted.amount, wanted.minimum or wanted.amount
-        if amount.price_unknown:
-            amount, least = amount._replace(usd_nanos=0), least._replace(usd_nanos=0)
-            for limit, account in zip(limits, accounts, strict=True):
-                if limit.hard and limit.unit is Unit.USD_NANOS:
-                    raise price_unknown(wanted.model, limit, account)
-        if len(accounts) > ledger.COUNTERS_MAX:
-            raise NotPossibleNow(
-                f"`{len(accounts)}` limits meet `{wanted.path.tenant}`: "
-                f"keep at most {ledger.COUNTERS_MAX}"
-            )
-        held = ledger.reserve(
-            tuple(dict.fromkeys(account.counter for account in accounts)),
-            usd_nanos=amount.usd_nanos,
-            tokens=amount.tokens,
-            minimum_usd_nanos=least.usd_nanos,
-            minimum_tokens=least.tokens,
-        )
-        if isinstance(held, ledger.Hold):
-            return held
-        denying = [
-            (limit, account)
-            for limit, account in zip(limits, accounts, strict=True)
-            if account.counter is held
-        ]
-        # The hard one, where a soft ceiling shares its counter.
-        limit, account = max(denying, key=lambda pair: pair[0].hard)
-        raise exhausted(limit, account, least)
+        if self._counters.untidy:
+            # By reference, not by balance: a hold may be of nothing in a counter's unit.
+            in_use = {id for opened in self._open.values() for id in opened.entry.counters}
+            self._counters.tidy(now_ns, in_use)
 
     def _restored(self, entry: Entry) -> _Open:
         counters = tuple(self._counters.account(id).counter for id in entry.counters)
         hold = ledger.restore(counters, usd_nanos=entry.held_usd_nanos, tokens=entry.held_tokens)
-        return _Open(hold, entry.path, entry.model, entry.price_unknown)
+        return _Open(hold, entry)
 
     def _reserved_before(self, first: Entry, attempt_id: str, mark: bytes) -> Held:
         if first.fingerprint != mark or first.kind is not EntryKind.RESERVE:
@@ -317,15 +284,14 @@ class Accounts:
             )
         return Posted(closed.sequence, closed.debt_usd_nanos)
 
-    def _close(self, entry: Entry) -> None:
+    def _append(self, entry: Entry) -> None:
         self._file.append(entry)
+        self._counters.changed(entry.counters)
+
+    def _close(self, entry: Entry) -> None:
+        self._append(entry)
         self._file.close_hold(entry.key)
         del self._open[entry.key]
-
-    def _changed(self, hold: ledger.Hold) -> tuple[int, ...]:
-        ids = tuple(counter.id for counter in hold.counters)
-        self._counters.changed(ids)
-        return ids
 
     def _next_sequence(self) -> int:
         self._sequence += 1
@@ -367,20 +333,46 @@ def _held(entry: Entry) -> Held:
     return Held(amount, _decode_warnings(entry.warnings) if entry.warnings else ())
 
 
-def _warnings(
-    limits: Sequence[BudgetLimit], accounts: Sequence[Account]
-) -> tuple[BudgetWarning, ...]:
+def _warnings(charge: Charge) -> tuple[BudgetWarning, ...]:
     return tuple(
         BudgetWarning(
             limit.budget,
-            account.used * 1_000 // max(limit.limit, 1),
+            account.counter.used * 1_000 // max(limit.limit, 1),
             account.resets_at_ns,
         )
-        for limit, account in zip(limits, accounts, strict=True)
-        if _warns(limit, account.used)
+        for limit, account, warns_from in zip(
+            charge.limits, charge.accounts, charge.warns_from, strict=True
+        )
+        if account.counter.used >= warns_from
     )
 
 
-def _warns(limit: BudgetLimit, used: int) -> bool:
-    above = limit.warn_at_permille and used * 1_000 >= limit.limit * limit.warn_at_permille
-    return bool(above) or (not limit.hard and used > limit.limit)
+def _hold(wanted: Reservation, charge: Charge) -> ledger.Hold:
+    amount, least = wanted.amount, wanted.minimum or wanted.amount
+    if amount.price_unknown:
+        amount, least = amount._replace(usd_nanos=0), least._replace(usd_nanos=0)
+        for limit, account in zip(charge.limits, charge.accounts, strict=True):
+            if limit.hard and limit.unit is Unit.USD_NANOS:
+                raise price_unknown(wanted.model, limit, account)
+    if len(charge.counters) > ledger.COUNTERS_MAX:
+        raise NotPossibleNow(
+            f"`{len(charge.counters)}` limits meet `{wanted.path.tenant}`: "
+            f"keep at most {ledger.COUNTERS_MAX}"
+        )
+    held = ledger.reserve(
+        charge.counters,
+        usd_nanos=amount.usd_nanos,
+        tokens=amount.tokens,
+        minimum_usd_nanos=least.usd_nanos,
+        minimum_tokens=least.tokens,
+    )
+    if isinstance(held, ledger.Hold):
+        return held
+    denying = [
+        (limit, account)
+        for limit, account in zip(charge.limits, charge.accounts, strict=True)
+        if account.counter is held
+    ]
+    # The hard one, where a soft ceiling shares its counter.
+    limit, account = max(denying, key=lambda pair: pair[0].hard)
+    raise exhausted(limit, account, least)

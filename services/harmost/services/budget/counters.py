@@ -3,17 +3,21 @@
 Their balances come from the file on first use, so a window that is returned to is found as left.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
+from typing import NamedTuple
 
 from harmost.core.budget.ledger import Counter
-from harmost.core.budget.nodes import BudgetLimit, Unit
+from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, BudgetPath, Unit
 from harmost.core.budget.window import Window, WindowBounds, window_bounds
 from harmost.services.budget.ledger_file import BalanceRow, CounterKey, LedgerFile
 
-__all__ = ["Account", "Counters"]
+__all__ = ["Account", "Charge", "Counters"]
 
 # Below this, what past windows leave is not worth a sweep.
 SWEEP_MIN = 1_024
+# Paths whose counters are remembered: 1 KB each, and 10 us saved each time.
+CHARGES_MAX = 4_096
+NEVER = 2**63 - 1
 
 
 class Account:
@@ -27,14 +31,24 @@ class Account:
         self.bounds = window_bounds(key[2], key[3])
 
     @property
-    def used(self) -> int:
-        """Settled and held together."""
-        return self.counter.settled + self.counter.held
-
-    @property
     def resets_at_ns(self) -> int:
         """When the window ends; 0: never."""
         return 0 if self.key[2] == "total" else self.bounds.end_ns
+
+
+class Charge(NamedTuple):
+    """What one path is charged to from `start_ns` to just before `end_ns`.
+
+    One account for each limit; two limits of one document may share one. `counters` has each once.
+    """
+
+    limits: tuple[BudgetLimit, ...]
+    accounts: tuple[Account, ...]
+    warns_from: tuple[int, ...]
+    counters: tuple[Counter, ...]
+    ids: tuple[int, ...]
+    start_ns: int
+    end_ns: int
 
 
 class Counters:
@@ -47,13 +61,17 @@ class Counters:
         self._by_id: dict[int, Account] = {}
         self._changed: set[int] = set()
         self._bounds: dict[Window, WindowBounds] = {}
+        self._limits: BudgetLimits | None = None
+        self._charges: dict[BudgetPath, Charge] = {}
         self._ceilings: dict[tuple[str, Unit, Window], BudgetLimit] = {}
         self._sweep_at = SWEEP_MIN
 
-    def use(self, limits: Iterable[BudgetLimit]) -> None:
+    def use(self, limits: BudgetLimits) -> None:
         """From now on `limits` hold. A counter whose budget is gone stays as it is."""
+        self._limits = limits
+        self._charges.clear()
         self._ceilings = {}
-        for limit in limits:
+        for limit in limits.all:
             other = self._ceilings.setdefault((limit.budget, limit.unit, limit.window), limit)
             # Of a hard and a soft ceiling on one counter the hard one bounds it.
             if (limit.hard, -limit.limit) > (other.hard, -other.limit):
@@ -63,9 +81,25 @@ class Counters:
             if ceiling is not None:
                 account.counter.limit_to(ceiling.limit, hard=ceiling.hard)
 
-    def current(self, limits: Sequence[BudgetLimit], now_ns: int) -> tuple[Account, ...]:
-        """The counter of each of `limits`, which are in use, in the window that holds `now_ns`."""
-        return tuple(self._current(limit, now_ns) for limit in limits)
+    def charge(self, path: BudgetPath, now_ns: int) -> Charge:
+        """What `path` is charged to at `now_ns`, under the limits in use."""
+        charge = self._charges.get(path)
+        if charge is None or not charge.start_ns <= now_ns < charge.end_ns:
+            if len(self._charges) >= CHARGES_MAX:
+                self._charges.clear()
+            charge = self._charges[path] = self._new_charge(path, now_ns)
+        return charge
+
+    def current(self, limit: BudgetLimit, now_ns: int) -> Account:
+        """The counter of `limit`, which is in use, in the window that holds `now_ns`."""
+        key = self._key(limit, now_ns)
+        account = self._by_key.get(key)
+        if account is None:
+            # A new counter has its id now and its row when it first changes.
+            account = self._read(key, id=self._last_id + 1)
+            self._last_id = max(self._last_id, account.counter.id)
+            self._keep(account)
+        return account
 
     def peek(self, limit: BudgetLimit, now_ns: int) -> Account:
         """The same for a reader: nothing is kept in memory that was not."""
@@ -93,25 +127,33 @@ class Counters:
         )
         self._changed.clear()
 
-    def tidy(self, now_ns: int) -> None:
-        """Forget counters of other windows that nothing holds. O(counters), but seldom."""
-        if len(self._by_id) < self._sweep_at:
-            return
+    @property
+    def untidy(self) -> bool:
+        """Whether a sweep is due: seldom, for it visits every counter."""
+        return len(self._by_id) >= self._sweep_at
+
+    def tidy(self, now_ns: int, in_use: Container[int]) -> None:
+        """Forget the counters of other windows, but for the ids `in_use` by open holds."""
         for account in list(self._by_id.values()):
             start_ns, end_ns = account.bounds
-            if account.counter.held == 0 and not start_ns <= now_ns < end_ns:
+            if account.counter.id not in in_use and not start_ns <= now_ns < end_ns:
                 del self._by_id[account.counter.id], self._by_key[account.key]
+        self._charges.clear()  # they may hold what was forgotten
         self._sweep_at = max(SWEEP_MIN, 2 * len(self._by_id))
 
-    def _current(self, limit: BudgetLimit, now_ns: int) -> Account:
-        key = self._key(limit, now_ns)
-        account = self._by_key.get(key)
-        if account is None:
-            # A new counter has its id now and its row when it first changes.
-            account = self._read(key, id=self._last_id + 1)
-            self._last_id = max(self._last_id, account.counter.id)
-            self._keep(account)
-        return account
+    def _new_charge(self, path: BudgetPath, now_ns: int) -> Charge:
+        limits = self._limits.on_path(path) if self._limits is not None else ()
+        accounts = tuple(self.current(limit, now_ns) for limit in limits)
+        counters = tuple(dict.fromkeys(account.counter for account in accounts))
+        return Charge(
+            limits=limits,
+            accounts=accounts,
+            warns_from=tuple(_warns_from(limit) for limit in limits),
+            counters=counters,
+            ids=tuple(counter.id for counter in counters),
+            start_ns=max((account.bounds.start_ns for account in accounts), default=0),
+            end_ns=min((account.bounds.end_ns for account in accounts), default=2**63),
+        )
 
     def _key(self, limit: BudgetLimit, now_ns: int) -> CounterKey:
         bounds = self._bounds.get(limit.window)
@@ -142,3 +184,11 @@ class Counters:
             debt=row.debt,
         )
         return Account(row.key, counter)
+
+
+def _warns_from(limit: BudgetLimit) -> int:
+    """What must be used for `limit` to warn: its threshold, or more than a soft ceiling."""
+    threshold = (
+        -(-limit.limit * limit.warn_at_permille // 1_000) if limit.warn_at_permille else NEVER
+    )
+    return threshold if limit.hard else min(threshold, limit.limit + 1)

@@ -25,8 +25,8 @@ __all__ = ["BalanceRow", "CounterKey", "Entry", "EntryKind", "LedgerFile"]
 APPLICATION_ID = 0x484D4C47  # "HMLG"
 # A page reads at most so many rows, wanted or not: a small tenant's page cannot hold up the writer.
 ROWS_SCANNED_MAX = 50_000
-# Beyond this, adding up every row would delay a restart: 1.5 s on two shared cores.
-ROWS_VERIFIED_AT_START_MAX = 500_000
+# Beyond this, adding up every row would delay a restart: 2 s where each meets 15 counters.
+ROWS_VERIFIED_AT_START_MAX = 200_000
 
 _SCHEMA = """
 CREATE TABLE balances (
@@ -79,7 +79,7 @@ BEGIN SELECT raise(ABORT, 'ledger rows are only ever added'); END;
 
 CREATE TABLE holds (
     attempt_id TEXT PRIMARY KEY,
-    sequence INTEGER NOT NULL REFERENCES entries (sequence)
+    sequence INTEGER NOT NULL  -- of its RESERVE
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -260,10 +260,9 @@ class LedgerFile:
 
     def entries_of(self, key: str) -> list[Entry]:
         """All rows of one attempt, or of one idempotency key, oldest first; at most two."""
-        rows = self._connection.execute(
-            "SELECT * FROM entries WHERE key = ? ORDER BY sequence", (key,)
-        )
-        return [_entry(row) for row in rows]
+        # Sorted here: for a sort of its own SQLite builds a table, 40 us each time.
+        rows = self._connection.execute("SELECT * FROM entries WHERE key = ?", (key,))
+        return sorted((_entry(row) for row in rows), key=lambda entry: entry.sequence)
 
     def page(self, *, after: int, tenant: str, rows_max: int) -> tuple[list[Entry], int]:
         """Rows charged at or below `tenant` after a sequence, and where to go on; 0: no more.
