@@ -131,6 +131,7 @@ PIECES = st.one_of(
 
 @settings(max_examples=600, deadline=None)
 @given(text=st.lists(PIECES, max_size=6).map("".join))
+@example(text="68003411111111111")
 @example(text="5011 4111 1111 1111 1111 6")
 @example(text="a@b.co@d.com")
 @example(text="a@b@c.com")
@@ -140,6 +141,14 @@ def test_it_finds_what_its_twin_finds(text: str) -> None:
 
 
 FULL_WIDTH = {ord(digit): 0xFF10 + int(digit) for digit in "0123456789"}
+
+
+def test_prefixes_and_lengths_are_those_of_the_schemes() -> None:
+    for prefix in range(10_000):
+        allowed = lengths(f"{prefix:04}")
+        for length in range(11, 21):
+            number = with_check_digit(f"{prefix:04}".ljust(length - 1, "0"))
+            assert bool(find(number)) == (length in allowed), number
 
 
 def found(text: str) -> list[tuple[str, str]]:
