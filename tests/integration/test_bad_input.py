@@ -28,7 +28,7 @@ from harmost.telemetry.v1 import telemetry_pb2
 UNPRICED = """
 apiVersion: harmost.dev/v1
 kind: Model
-metadata: {name: unpriced}
+metadata: {name: unpriced, tenant: acme}
 spec: {provider: sandbox, vendor_model_id: unpriced}
 ---
 apiVersion: harmost.dev/v1
@@ -121,7 +121,7 @@ def test_a_deadline_that_passes_ends_the_call_and_settles_it(mesh: Mesh) -> None
 @pytest.mark.parametrize(
     ("yaml", "says"),
     [
-        ("kind: [", "test.yaml:1:"),
+        ("kind: [", "not YAML"),
         ("apiVersion: harmost.dev/v1\nkind: Nope\nmetadata: {name: x}\nspec: {}\n", "Nope"),
         (
             "apiVersion: harmost.dev/v1\nkind: MissionProfile\n"

@@ -77,18 +77,25 @@ def test_a_killed_service_loses_and_doubles_nothing(mesh: Mesh, service: str) ->
     assert {key: settled.get(key) for key in acknowledged} == acknowledged
     billed = {key: cost for key, cost in mesh.billed().items() if cost}
     assert settled == billed
+    recorded = {finished.record_id for finished in load.finished}
+    eventually(
+        lambda: recorded <= {record.record_id for record in mesh.records()}, what="all records"
+    )
     ids = [record.record_id for record in mesh.records()]
     assert len(ids) == len(set(ids))
-    assert {f.record_id for f in load.finished} <= set(ids)
 
 
 def test_a_call_that_a_killed_router_left_open_becomes_interrupted(mesh: Mesh) -> None:
     with mesh.client() as client, pytest.raises(HarmostError):
-        for event in client.stream("hello", "long [[sandbox token_ms=50 output_tokens=900]]"):
+        stream = client.stream("hello", "long [[sandbox token_ms=50 output_tokens=900]]")
+        for event in stream:
             if isinstance(event, Delta):
                 mesh.kill("router")
+                break
+        next(stream)
     quiet(mesh)
-    records = mesh.records()
+    records = eventually(mesh.records, what="the record")
+    print(records)
     assert [r.status for r in records] == [telemetry_pb2.RECORD_STATUS_INTERRUPTED]
     attempt = records[0].attempts[0]
     assert mesh.billed()[attempt.attempt_id] == attempt.cost_usd_nanos > 0
@@ -101,4 +108,3 @@ def quiet(mesh: Mesh) -> None:
         timeout_s=40,
         what="no holds",
     )
-    time.sleep(1.5)  # records are shipped in batches, at the latest after a second

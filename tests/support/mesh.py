@@ -15,7 +15,7 @@ import grpc
 import psutil
 
 from harmost.budget.v1 import budget_pb2, budget_pb2_grpc
-from harmost.client import Client
+from harmost.client import Client, HarmostError
 from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
 from harmost.router.v1 import router_pb2_grpc
 from harmost.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
@@ -32,7 +32,7 @@ def eventually(check: Callable[[], Any], *, timeout_s: float = 20.0, what: str =
     while time.monotonic() < ends:
         try:
             found = check()
-        except (AssertionError, grpc.RpcError, OSError, LookupError) as failed:
+        except (AssertionError, HarmostError, grpc.RpcError, OSError, LookupError) as failed:
             error = failed
         else:
             if found:
@@ -135,7 +135,7 @@ class Mesh:
     def billed(self) -> dict[str, int]:
         """What the sandbox's own books say: nano-USD by attempt, of attempts that are over."""
         rows: dict[str, int] = {}
-        for line in (self.data / "sandbox" / "billing.jsonl").read_text().splitlines():
+        for line in (self.data / "sandbox" / "sandbox-billing.jsonl").read_text().splitlines():
             row = json.loads(line)
             if "cost_usd_nanos" in row:
                 rows[row["attempt_id"]] = row["cost_usd_nanos"]
@@ -144,7 +144,7 @@ class Mesh:
     def pid(self, service: str) -> int:
         """The process of `service` that runs now."""
         for child in psutil.Process(self.process.pid).children():
-            if service in child.cmdline():
+            if child.status() != psutil.STATUS_ZOMBIE and service in child.cmdline():
                 return child.pid
         raise LookupError(f"no process of `{service}`")
 

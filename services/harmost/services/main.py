@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -13,6 +13,8 @@ import uvloop
 
 from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.errors import InvalidInput
+from harmost.core.resources.kinds import ProviderSpec
+from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.policy.v1 import policy_pb2_grpc
 from harmost.router.v1 import router_pb2_grpc
 from harmost.services.budget.service import BudgetServicer
@@ -32,7 +34,7 @@ from harmost.services.router.recovery import recover
 from harmost.services.router.service import RouterServicer
 from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
-from harmost.services.snapshots.watcher import SnapshotWatcher
+from harmost.services.snapshots.watcher import Listener, SnapshotWatcher
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
@@ -53,11 +55,25 @@ def run(service: str, settings: Settings) -> int:
 
 
 async def _serve(service: str, settings: Settings) -> None:
-    stop = asyncio.Event()
+    stop, started = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    running = asyncio.create_task(_run(service, settings, started, stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not started.is_set():
+        running.cancel()  # still waiting for what it needs: there is nothing to drain
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def _run(
+    service: str, settings: Settings, started: asyncio.Event, stop: asyncio.Event
+) -> None:
     async with SERVICES[service](settings):
+        started.set()
         await stop.wait()
         log.info("draining for at most %.0f s", settings.grace_s)
 
@@ -76,7 +92,7 @@ async def _policy(settings: Settings) -> AsyncIterator[None]:
             return "harmost.policy.v1.PolicyService"
 
         keys = authenticator(_service_key(settings), servicer.current)
-        await stack.enter_async_context(_serving(settings, register, keys))
+        await stack.enter_async_context(_serving(settings, register, keys, drain=servicer.drain))
         yield
 
 
@@ -95,7 +111,7 @@ async def _budget(settings: Settings) -> AsyncIterator[None]:
             return "harmost.budget.v1.BudgetService"
 
         keys = authenticator(_service_key(settings), snapshots.current)
-        await stack.enter_async_context(_serving(settings, register, keys))
+        await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
         yield
 
 
@@ -114,7 +130,7 @@ async def _telemetry(settings: Settings) -> AsyncIterator[None]:
             return "harmost.telemetry.v1.TelemetryService"
 
         keys = authenticator(_service_key(settings), snapshots.current)
-        await stack.enter_async_context(_serving(settings, register, keys))
+        await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
         yield
 
 
@@ -124,9 +140,10 @@ async def _router(settings: Settings) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         journal = Journal(settings.data_dir / "journal", settings.router_id)
         await stack.enter_async_context(journal.running())
-        snapshots = await stack.enter_async_context(_snapshots(settings, settings.router_id))
         endpoints = Endpoints()
-        snapshots.on_change(lambda snapshot: endpoints.replace(snapshot.provider_specs))
+        snapshots = await stack.enter_async_context(
+            _snapshots(settings, settings.router_id, lambda s: endpoints.replace(_providers(s)))
+        )
         telemetry = await stack.enter_async_context(
             channel(settings.telemetry_address, ca=settings.tls_ca)
         )
@@ -172,9 +189,17 @@ SERVICES = {
 
 @asynccontextmanager
 async def _serving(
-    settings: Settings, register: Register, authenticate: Authenticate
+    settings: Settings,
+    register: Register,
+    authenticate: Authenticate,
+    *,
+    ready: Callable[[float | None], Awaitable[None]] | None = None,
+    drain: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
-    """Serve until the block ends, then drain."""
+    """Serve until the block ends, then drain.
+
+    Health says SERVING after `ready`; `drain` ends the streams that have no end of their own.
+    """
     server = GrpcServer(
         cast("Transport", settings.transport),  # Settings knows no other
         interceptor=Gate(authenticate),
@@ -183,16 +208,22 @@ async def _serving(
         tls=_tls(settings),
     )
     await server.start()
+    if ready is not None:
+        await ready(None)
     await server.set_serving(True)
     log.info("serving on port %d", server.port)
     try:
         yield
     finally:
+        drain()
         await server.stop(settings.grace_s)
 
 
 @asynccontextmanager
-async def _snapshots(settings: Settings, watcher_id: str) -> AsyncIterator[SnapshotWatcher]:
+async def _snapshots(
+    settings: Settings, watcher_id: str, listener: Listener = lambda _: None
+) -> AsyncIterator[SnapshotWatcher]:
+    """Watch Policy until the block ends; `listener` hears of each snapshot before it is current."""
     async with channel(settings.policy_address, ca=settings.tls_ca) as policy:
         watcher = SnapshotWatcher(
             policy,
@@ -200,8 +231,13 @@ async def _snapshots(settings: Settings, watcher_id: str) -> AsyncIterator[Snaps
             metadata=bearer(_service_key(settings)),
             cache_path=settings.data_dir / "snapshot.binpb",
         )
+        watcher.on_change(listener)
         async with watcher.running():
             yield watcher
+
+
+def _providers(snapshot: CompiledSnapshot) -> dict[str, ProviderSpec]:
+    return {name: provider.spec for name, provider in snapshot.catalog.providers.items()}
 
 
 def _service_key(settings: Settings) -> str:

@@ -5,7 +5,6 @@ can be asked; else the full hold is settled and marked as estimated, since money
 """
 
 import logging
-import time
 
 from harmost.core.audit.recovery import interrupted_record
 from harmost.core.audit.rows import (
@@ -62,7 +61,6 @@ async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) 
         usage=usage or TokenUsage(),
         cost_usd_nanos=(amount.usd_nanos or 0) if amount is not None else 0,
         started_at_ns=row.started_at_ns,
-        total_ns=max(time.time_ns() - row.started_at_ns, 0),
         step_index=row.step_index,
         held_usd_nanos=row.held_usd_nanos,
     )
