@@ -369,6 +369,26 @@ async def test_an_end_that_the_body_does_not_follow_closes_the_connection(raw: A
     await asyncio.wait_for(closed.wait(), 5)
 
 
+async def test_what_the_books_say_at_once_is_final(calls: Any) -> None:
+    endpoint = calls.endpoint()
+    knobs = "output_tokens=40 token_ms=0.3 ttft_ms=1"
+
+    async def broken_off(n: int) -> Billed | Unavailable | None:
+        task = asyncio.create_task(calls.events(knobs, attempt_id=f"a{n}"))
+        await asyncio.sleep(n % 20 * 0.0007)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        found: Billed | Unavailable | None = await calls.upstream.usage_lookup(endpoint, f"a{n}")
+        return found
+
+    evidence = await asyncio.gather(*(broken_off(n) for n in range(100)))
+    await asyncio.sleep(0.05)
+    assert await asyncio.gather(
+        *(calls.upstream.usage_lookup(endpoint, f"a{n}") for n in range(100))
+    ) == list(evidence)
+    assert not any(isinstance(found, Unavailable) for found in evidence)
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [

@@ -166,8 +166,9 @@ async def test_a_break_at_once_sends_no_byte(sandbox: Any, vendor: str, stream: 
 async def test_garbage_is_no_stream(sandbox: Any, vendor: str) -> None:
     raw = await sandbox.ask(vendor, knobs="garbage")
     assert (raw.status, raw.frames) == (200, [])
-    error = await sandbox.ask(vendor, knobs="garbage=error")
-    assert (error.status, error.json["error"]["message"]) == (200, "told to answer garbage")
+    error = await sandbox.ask(vendor, knobs="garbage=error", attempt_id="free")
+    assert (error.status, error.json["error"]["message"]) == (200, "told to fail")
+    assert (await sandbox.billed("free"))["cost_usd_nanos"] == 0
     types = await sandbox.ask(vendor, knobs="garbage=types", attempt_id="a")
     assert types.frames[0]["type"] == 7
     assert (await sandbox.billed("a"))["output_tokens"] == 0

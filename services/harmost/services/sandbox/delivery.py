@@ -66,18 +66,10 @@ async def whole(request: web.BaseRequest, shape: Shape, plan: Plan, bill: Bill) 
 
 
 async def garble(request: web.BaseRequest, shape: Shape, plan: Plan, kind: str) -> Delivered:
-    """Answer 200 with what is no answer."""
-    if kind == "error":
-        attempt_id = plan.answer.attempt_id
-        response: web.StreamResponse = web.Response(
-            body=shape.error(status=500, message="told to answer garbage", attempt_id=attempt_id),
-            content_type="application/json",
-            headers=shape.headers(attempt_id),
-        )
-    else:
-        response = _event_stream(shape, plan)
+    """Answer 200 with what is no event stream."""
+    response = _event_stream(shape, plan)
     await response.prepare(request)
-    await response.write_eof(_GARBAGE.get(kind, b""))
+    await response.write_eof(_GARBAGE[kind])
     return "broken", response
 
 

@@ -117,6 +117,8 @@ class SandboxServer:
     ) -> web.Response | None:
         """The error that this request was told to get, noted in the books at no cost."""
         status, headers = knobs.fail, {}
+        if knobs.garbage == "error":
+            status = 200  # an error all the same, and as free as one
         if knobs.throttle is not None:
             status = 429
             headers = {
