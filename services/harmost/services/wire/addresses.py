@@ -4,11 +4,13 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["bind", "port_of"]
+__all__ = ["BACKLOG", "bind", "port_of"]
+
+BACKLOG = 4096  # connections not yet accepted
 
 
 def bind(address: str, *, reuse_port: bool) -> socket.socket:
-    """A socket bound to `address`, not listening yet. RuntimeError when it cannot be had."""
+    """A socket that listens on `address`. RuntimeError when it cannot be had."""
     try:
         if address.startswith("unix:"):
             return _bind_path(address.removeprefix("unix:").removeprefix("//"))
@@ -43,6 +45,7 @@ def _bind_port(host: str, port: int, *, reuse_port: bool) -> socket.socket:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         bound.bind(where)
+        bound.listen(BACKLOG)  # now: until then another socket could bind the same port
         bound.setblocking(False)
     except OSError:
         bound.close()
@@ -56,6 +59,7 @@ def _bind_path(path: str) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         bound.bind(path)
+        bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError:
         bound.close()

@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.limits = owner.limits
         self.stream_unsent_bytes_max = owner.limits.stream_unsent_bytes_max
+        self.receive_bytes_max = owner.limits.receive_message_bytes_max
         self.send_bytes_max = owner.limits.send_message_bytes_max
         self.streams: dict[int, Stream] = {}
         self.held_bytes = 0  # unread request bytes of all streams

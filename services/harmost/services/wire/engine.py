@@ -79,7 +79,6 @@ class Engine:
 
     __slots__ = (
         "_session",
-        "_window_bytes",
         "data",
         "events",
         "last_stream_id",
@@ -102,7 +101,6 @@ class Engine:
         )
         session.set_local_window_size(limits.connection_window_bytes)
         self._session = session
-        self._window_bytes = limits.stream_window_bytes
         self.last_stream_id = 0
         self.receive: Callable[[bytes], None] = session.receive_data
         self.events: Callable[[], list[Event]] = session.events
@@ -113,20 +111,12 @@ class Engine:
         self.reset: Callable[[int, int], None] = session.reset_stream
         self.queued: Callable[..., int] = session.queued_body_size
 
-    def stall(self, stream_id: int) -> None:
-        """Give the stream no more credit: at most the window already granted still arrives.
+    def set_window(self, stream_id: int, window_bytes: int) -> None:
+        """Change how much the peer may have on its way to a stream; 0 stalls it.
 
-        Credit is automatic otherwise: with manual credit ngh2 0.3 loses connection window for ever
-        when a reset cuts a DATA frame in two.
+        What was granted before still arrives. Credit is automatic otherwise: with manual credit
+        ngh2 0.3 loses connection window for ever when a reset cuts a DATA frame in two.
         """
-        self._session.set_local_window_size(0, stream_id=stream_id)
-
-    def resume(self, stream_id: int) -> None:
-        """Give the stream its window back."""
-        self._session.set_local_window_size(self._window_bytes, stream_id=stream_id)
-
-    def widen(self, stream_id: int, window_bytes: int) -> None:
-        """Let a message of known size arrive without a round trip for each window."""
         self._session.set_local_window_size(window_bytes, stream_id=stream_id)
 
     def is_flushed(self, stream_id: int) -> bool:

@@ -6,6 +6,7 @@ connection, too. Source: gRPC over HTTP/2, "Length-Prefixed-Message" (PROTOCOL-H
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import compression, status
@@ -113,7 +114,8 @@ class Inbox:
         frame = self._frames.popleft()
         self.held_bytes -= len(frame)
         self._stream.connection.held_bytes -= len(frame)
-        if self._stalled and self.held_bytes <= self._low_bytes:
+        # The reader may wait for the rest of a message that alone is larger than the low mark.
+        if self._stalled and (not self._frames or self.held_bytes <= self._low_bytes):
             self._resume()
         return frame
 
@@ -134,48 +136,48 @@ class Inbox:
         return self._stream.connection.limits.stream_window_bytes // 4
 
     def _split(self) -> None:
+        """Make frames of what has arrived. Raises MessageError for a message that is too large."""
         partial = self._partial
+        bytes_max = self._stream.connection.receive_bytes_max
         while len(partial) >= PREFIX_BYTES:
-            size = PREFIX_BYTES + int.from_bytes(partial[1:PREFIX_BYTES], "big")
-            if len(partial) < size:
-                self._expect(size)
+            size = int.from_bytes(partial[1:PREFIX_BYTES], "big")
+            if size > bytes_max:
+                raise too_large(size, bytes_max)
+            end = PREFIX_BYTES + size
+            if len(partial) < end:
+                self._expect(end)
                 return
-            self._frames.append(bytes(partial[:size]))
-            del partial[:size]
+            self._frames.append(bytes(partial[:end]))
+            del partial[:end]
             if self._expected_bytes:
                 self._expected_bytes = 0
-                self._resume()
+                if not self._stalled:
+                    self._set_window(self._stream.connection.limits.stream_window_bytes)
             self._wake()
 
     def _expect(self, size: int) -> None:
-        """Refuse a message that is too large, make room at once for one that is merely large."""
-        limits = self._stream.connection.limits
-        if size - PREFIX_BYTES > limits.receive_message_bytes_max:
-            raise too_large(size - PREFIX_BYTES, limits.receive_message_bytes_max)
-        if size > limits.stream_window_bytes and not self._expected_bytes:
+        """Make room at once for a message larger than a window, if its reader may be waiting."""
+        window_bytes = self._stream.connection.limits.stream_window_bytes
+        if size > window_bytes and not self._expected_bytes and not self._frames:
             self._expected_bytes = size
-            try:
-                self._stream.connection.engine.widen(self._stream.id, size)
-            except EngineError:
-                return  # it has just been closed
-            self._stream.connection.schedule()
+            self._set_window(size)
 
     def _stall(self) -> None:
-        if self.held_bytes < self._stream.connection.limits.stream_window_bytes:
-            return
-        try:
-            self._stream.connection.engine.stall(self._stream.id)
-        except EngineError:
-            return  # it has just been closed
-        self._stalled = True
+        """Give the caller no more credit once a window is unread."""
+        if self.held_bytes >= self._stream.connection.limits.stream_window_bytes:
+            self._stalled = True
+            self._set_window(0)
 
     def _resume(self) -> None:
         self._stalled = False
-        try:
-            self._stream.connection.engine.resume(self._stream.id)
-        except EngineError:
-            return  # it has just been closed
-        self._stream.connection.schedule()
+        self._set_window(self._stream.connection.limits.stream_window_bytes)
+        self._split()  # what is next may need more
+
+    def _set_window(self, window_bytes: int) -> None:
+        connection = self._stream.connection
+        with suppress(EngineError):  # the stream may just have been closed
+            connection.engine.set_window(self._stream.id, window_bytes)
+        connection.schedule()
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -17,8 +17,6 @@ from .tls import TlsContext, TlsFiles
 
 __all__ = ["Server"]
 
-_BACKLOG = 4096
-
 
 class Server(grpc.aio.Server):
     """A gRPC server used as `grpc.aio.server()` is; generated code binds to it unchanged.
@@ -115,7 +113,7 @@ class Server(grpc.aio.Server):
             if tls is not None:
                 extra = {"ssl": tls.entry, "ssl_handshake_timeout": self.limits.handshake_s}
             listener = await loop.create_server(
-                lambda: Connection(self, loop), sock=bound, backlog=_BACKLOG, **extra
+                lambda: Connection(self, loop), sock=bound, backlog=addresses.BACKLOG, **extra
             )
             self._listeners.append(listener)
         self._tick()

@@ -179,7 +179,7 @@ class Stream:
         if ended:
             self.remote_ended = True
             handler = self.on_message
-            if handler is not None and self.inbox is None and _is_one_message(data):
+            if handler is not None and self.inbox is None and self._is_one_message(data):
                 self.on_message = None  # the usual unary request: one message in one frame
                 handler(self, data[PREFIX_BYTES:])
                 return
@@ -219,6 +219,11 @@ class Stream:
     def metadata(self) -> tuple[Metadatum, ...]:
         """The caller's metadata."""
         return decode_metadata(self.headers)
+
+    def _is_one_message(self, data: bytes) -> bool:
+        """Whether `data` is exactly one message, plain and within its limit."""
+        size = len(data) - PREFIX_BYTES
+        return 0 <= size <= self.connection.receive_bytes_max and data.startswith(_prefix(0, size))
 
     def _deliver(self) -> None:
         """Hand the one message of a unary request over."""
@@ -290,8 +295,3 @@ class Stream:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-def _is_one_message(data: bytes) -> bool:
-    """Whether `data` is exactly one message that is not compressed."""
-    return len(data) >= PREFIX_BYTES and data.startswith(_prefix(0, len(data) - PREFIX_BYTES))
