@@ -78,13 +78,13 @@ def compile_rules(
 
     About 0.1 ms a rule; an expression that several rules share is compiled once.
     """
+    count = sum(len(policy.rules) for _, policy in policies)
+    if count > RULES_MAX:
+        message = f"there are {count} rules, more than {RULES_MAX}: remove some"
+        raise PoliciesRefused([RuleError(policies[-1][0].name, "", 0, "name", 0, 0, message)])
     compiler = _Compiler(environment)
     for metadata, policy in policies:
         compiler.add(metadata, policy)
-    if len(compiler.rules) > RULES_MAX:
-        message = f"rule is one of {len(compiler.rules)}, more than {RULES_MAX}: remove some"
-        metadata, policy = policies[-1]
-        compiler.errors.append(RuleError(metadata.name, "", 0, "rules", 0, 0, message))
     if compiler.errors:
         raise PoliciesRefused(compiler.errors)
     return tuple(sorted(compiler.rules, key=lambda rule: -rule.priority))  # sorted is stable

@@ -23,8 +23,9 @@ _OTHER_BYTES_PER_TOKEN = 3
 def input_tokens_max(messages: Iterable[Message]) -> int:
     """No provider bills more input tokens than this. O(characters).
 
-    A token of a byte-level tokenizer covers at least one byte of UTF-8, so text has no more tokens
-    than bytes; to that comes what the chat template adds.
+    A token covers at least one byte of UTF-8, so text has no more tokens than bytes; to that comes what
+    the chat template adds. A tokenizer that normalises first (Qwen's: NFC) counts the bytes of the
+    normal form, which are more only for a few characters that are never in it.
     """
     text_bytes = sum(MESSAGE_OVERHEAD_TOKENS + _utf8_bytes(message.text) for message in messages)
     return REQUEST_OVERHEAD_TOKENS + text_bytes
