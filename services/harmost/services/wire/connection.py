@@ -80,7 +80,6 @@ class Connection(asyncio.Protocol):
         self._blocked: list[Stream] = []  # wait for room
         self._unread: list[Stream] = []  # answered before the request ended
         self._deferred: list[Stream] = []  # began while congested
-        self._has_ended = False  # some call ended since the last flush
 
     # --- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -244,7 +243,6 @@ class Connection(asyncio.Protocol):
 
     def ended(self, stream: Stream) -> None:
         """A call was given its status."""
-        self._has_ended = True
         if not stream.remote_ended and not stream.closed:
             self._unread.append(stream)
         self.schedule()
@@ -271,9 +269,9 @@ class Connection(asyncio.Protocol):
             self._balance(queued)
         if self._unread:
             self._end_unread()
-        if self._has_ended:
-            self._has_ended = False
-            self._handle(engine.events())
+        events = engine.events()  # what was just sent has ended streams, or the connection
+        if events:
+            self._handle(events)
             self.lifetime.check_drained()
 
     def _balance(self, queued: int) -> None:
