@@ -252,3 +252,22 @@ async def test_applied_key_opens_and_deleted_key_does_not(mesh: Any) -> None:
     assert token.rpartition("_")[2] not in shown
     await mesh.caller("globex").rollback(1)
     assert mesh.servicer.authenticate(token) is None
+
+
+async def test_caller_that_goes_away_leaves_memory_and_disk_agreeing(
+    path: Path, serve: Any
+) -> None:
+    tenant = "apiVersion: harmost.dev/v1\nkind: Tenant\nmetadata: {name: t%d}\n"
+    async with serve(path) as mesh:
+        root = mesh.caller("root")
+        for number in range(10):
+            call = root.stub.Apply(sent(tenant % number), metadata=root.metadata)
+            await asyncio.sleep(number * 0.001)
+            call.cancel()
+        await root.apply(tenant % 10)
+        generation = mesh.servicer.current().generation
+        tenants = set(mesh.servicer.current().catalog.tenants)
+    async with serve(path) as mesh:
+        assert mesh.servicer.current().generation == generation
+        assert set(mesh.servicer.current().catalog.tenants) == tenants
+        assert "t10" in tenants

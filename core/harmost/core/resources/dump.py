@@ -6,6 +6,7 @@ sorted. Reading it gives the same document; two documents mean the same exactly 
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -57,7 +58,7 @@ def _said(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {
             field.encode_name: _said(said)
-            for field in msgspec.structs.fields(value)
+            for field in _fields(type(value))
             if (said := getattr(value, field.name)) != _default(field)
         }
     if isinstance(value, dict):
@@ -66,6 +67,11 @@ def _said(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_said(item) for item in cast("Sequence[Any]", value)]
     return value
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

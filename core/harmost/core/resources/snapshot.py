@@ -62,10 +62,13 @@ class CompiledSnapshot:
         )
 
 
-def compile_snapshot(generation: int, documents: Sequence[ParsedDocument]) -> CompiledSnapshot:
+def compile_snapshot(
+    generation: int, documents: Sequence[ParsedDocument], *, digest: bytes = b""
+) -> CompiledSnapshot:
     """All of `documents` as one snapshot, or InvalidDocuments with every problem, each at its place.
 
-    About 0.1 ms a rule and 0.05 ms a document; pure, so it may run on any thread.
+    `digest` is their content_digest where the caller has it: else it costs another 0.2 ms a document.
+    About 0.2 ms a rule and 0.05 ms a document; pure, so it may run on any thread.
     """
     problems = Problems()
     catalog = catalog_of(documents, problems)
@@ -77,7 +80,7 @@ def compile_snapshot(generation: int, documents: Sequence[ParsedDocument]) -> Co
     assert engine is not None  # INVARIANT: without problems, it compiled.
     return CompiledSnapshot(
         generation=generation,
-        digest=content_digest(dump(parsed.document) for parsed in documents),
+        digest=digest or content_digest(dump(parsed.document) for parsed in documents),
         catalog=catalog,
         engine=engine,
         steps=MappingProxyType(steps),

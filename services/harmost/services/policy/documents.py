@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from harmost.core.errors import Conflict, Forbidden, InvalidDocuments, NotFound
 from harmost.core.limits import DOCUMENTS_BYTES_MAX, DOCUMENTS_MAX
-from harmost.core.resources.dump import dump, etag_of
+from harmost.core.resources.dump import content_digest, dump, etag_of
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
@@ -80,7 +80,11 @@ def loaded(generation: Generation) -> Running:
         generation.generation,
         generation.published_at_ms,
         kept,
-        compile_snapshot(generation.generation, parsed),
+        compile_snapshot(
+            generation.generation,
+            parsed,
+            digest=content_digest(item.yaml for item in generation.documents),
+        ),
     )
 
 
@@ -94,8 +98,8 @@ def change(
 ) -> Change:
     """What `running` becomes when `put` is added or replaced and `remove` removed.
 
-    Raises InvalidDocuments, Forbidden or NotFound, and then nothing may be done. About 0.3 ms a
-    document of the whole set.
+    Raises InvalidDocuments, Forbidden or NotFound, and then nothing may be done. About 0.2 ms a
+    rule of the whole set and 0.5 ms a document that is sent.
     """
     for key in remove:
         _check_may_remove(running, key, principal)
@@ -129,10 +133,15 @@ def _after(
         for key, old in running.documents.items()
         if key not in removed and key not in changed
     }
-    _check_size([*(old.stored for old in kept.values()), *changed.values()])
+    stored = [*(old.stored for old in kept.values()), *changed.values()]
+    _check_size(stored)
     # Problems are told at their place in the file that was sent, not in its canonical form.
     sent = [parsed for parsed in put if parsed.key in changed]
-    snapshot = compile_snapshot(generation, [*(old.parsed for old in kept.values()), *sent])
+    snapshot = compile_snapshot(
+        generation,
+        [*(old.parsed for old in kept.values()), *sent],
+        digest=content_digest(item.yaml for item in stored),
+    )
     for parsed in _parsed_stored(changed.values()):
         kept[parsed.key] = _kept(parsed, changed[parsed.key])
     return Running(generation, now_ms, dict(sorted(kept.items())), snapshot)

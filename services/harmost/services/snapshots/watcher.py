@@ -221,7 +221,7 @@ def _compiled(snapshot: policy_pb2.Snapshot) -> CompiledSnapshot:
     documents = parse_sources(
         [Source(f"{item.kind}/{item.name}", item.yaml) for item in snapshot.resources]
     )
-    return compile_snapshot(snapshot.generation, documents)
+    return compile_snapshot(snapshot.generation, documents, digest=snapshot.digest)
 
 
 def _reason(error: Exception) -> str:
