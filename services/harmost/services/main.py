@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +33,7 @@ from harmost.services.router.budget import BudgetClient
 from harmost.services.router.mission import MissionTools
 from harmost.services.router.recovery import recover
 from harmost.services.router.service import RouterServicer
+from harmost.services.sandbox.knobs import from_environment
 from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
 from harmost.services.snapshots.watcher import Listener, SnapshotWatcher
@@ -173,7 +175,8 @@ async def _router(settings: Settings) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _sandbox(settings: Settings) -> AsyncIterator[None]:
     host, _, port = settings.listen.rpartition(":")
-    server = SandboxServer(settings.data_dir / "sandbox-billing.jsonl")
+    log_path = settings.data_dir / "sandbox-billing.jsonl"
+    server = SandboxServer(log_path, defaults=from_environment(os.environ))
     async with server.running(host.strip("[]"), int(port)):
         yield
 

@@ -212,8 +212,9 @@ class Attempt:
 
     async def _usage(self) -> TokenUsage | None:
         """What the provider bills; None where it bills nothing."""
-        if self.outcome == "completed" and self.relay.usage is not None:
-            return self.relay.usage
+        said = self.relay.usage
+        if self.outcome == "completed" and said is not None and said.exact:
+            return said
         if not self._sent or (self.outcome in _UNBILLED and not self.relay.deltas):
             return None
         billed = await self._tools.upstream.usage_lookup(self.plan.endpoint, self.plan.attempt_id)

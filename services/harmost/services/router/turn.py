@@ -21,6 +21,7 @@ from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import chosen
+from harmost.core.tenants import ancestors
 from harmost.core.tokens.estimate import estimate, input_tokens_max
 
 __all__ = ["Turn", "choose", "classify", "decide", "denied", "output_tokens_max", "redact"]
@@ -65,10 +66,10 @@ def decide(
 ) -> Decision:
     """One decision for the step; the effect may be "deny"."""
     catalog = snapshot.catalog
-    tenant = catalog.tenants.get(call.tenant)
+    known = [catalog.tenants[path] for path in ancestors(call.tenant) if path in catalog.tenants]
     facts = request_facts(
         call,
-        tenant=tenant.spec if tenant is not None else None,
+        tenant=known[-1].spec if known else None,
         data_classes=turn.data_classes,
         input_tokens=turn.input_tokens,
         input_bytes=turn.input_bytes,
