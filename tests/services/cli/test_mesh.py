@@ -1,0 +1,174 @@
+"""The commands against a real mesh, every service a process of its own."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TENANT = "acme/retail/support"
+SPREAD_S = 10  # snapshots and records reach the other services within this
+
+
+def until_done(run: Callable[[], Any]) -> Any:
+    """What `run` did once it ended well, or last when time is over."""
+    deadline = time.monotonic() + SPREAD_S
+    while (ran := run()).code != 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return ran
+
+
+def test_chat_streams_the_answer_and_tells_what_it_cost(at: Any) -> None:
+    ran = at("chat", "hello", "[[sandbox output_tokens=5]]", "What", "is", "a", "harmost?")
+    assert ran.code == 0
+    assert len(ran.out) == 21  # five tokens of four bytes, and a line end
+    assert "sandbox-small" in ran.err
+    assert "5 out tokens" in ran.err
+    assert "$0.0000" in ran.err
+    assert "allowed" in ran.err
+
+
+def test_chat_says_which_steps_ran_and_what_was_redacted(at: Any) -> None:
+    ran = at("chat", "customer-support-escalation", "My card 4111 1111 1111 1111 is lost")
+    assert ran.code == 0
+    assert "step empathy on claude-sonnet" in ran.err
+    assert "eu-personal-data/no-card-numbers" in ran.err
+    assert "redacted 1 pan" in ran.err
+
+
+def test_chat_as_json_is_one_event_a_line(at: Any) -> None:
+    ran = at("chat", "hello", "hi", "--json")
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert events[0]["event"] == "Started"
+    assert events[-1]["event"] == "Finished"
+    assert events[-1]["cost_usd_nanos"] > 0
+
+
+def test_an_unknown_profile_is_refused_with_what_to_do(at: Any) -> None:
+    ran = at("chat", "nope", "hi")
+    assert ran.code == 1
+    assert "`nope`" in ran.err
+
+
+def test_models_and_profiles(at: Any) -> None:
+    assert "sandbox-small" in {model["name"] for model in at("models", "--json").json}
+    assert "hello" in {profile["name"] for profile in at("profiles", "--json").json}
+    assert "replay-search" in at("profiles").out
+
+
+def test_budgets_are_a_tree(at: Any) -> None:
+    ran = at("budget", "show")
+    assert ran.code == 0
+    assert "acme-monthly" in ran.out
+    names = {budget["name"] for budget in at("budget", "show", TENANT, "--json").json}
+    assert any("support" in name for name in names)
+    assert not any("monthly" in name for name in names)
+
+
+def test_records_usage_and_one_record(at: Any) -> None:
+    events = at("chat", "hello", "hi", "--json").out.splitlines()
+    record_id = json.loads(events[-1])["record_id"]
+    shipped = until_done(lambda: at("records", record_id))
+    assert shipped.json["status"] == "completed"
+    assert record_id in {record["record_id"] for record in at("records", "--json").json}
+    usage = at("usage", "--by", "model", "--since", "1h", "--json").json
+    row = next(row for row in usage["rows"] if row["keys"] == ["sandbox-small"])
+    assert row["cost_usd_nanos"] > 0
+    assert at("usage").code == at("records", "--status", "completed").code == 0
+
+
+def test_documents_are_applied_shown_and_deleted(at: Any, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(
+        "apiVersion: harmost.dev/v1\nkind: MissionProfile\n"
+        "metadata: {name: by-test, tenant: acme}\nspec: {models: [sandbox-small]}\n"
+    )
+    checked = at("apply", "-f", str(file), "--validate-only", "--json")
+    assert (checked.code, checked.json["changes"][0]["change"]) == (0, "added")
+    assert at("get", "missionprofile", "by-test").code == 1
+    assert "+ MissionProfile by-test added" in at("apply", "-f", str(tmp_path)).out
+    kept = yaml.safe_load(at("get", "MissionProfiles", "by-test", "-o", "yaml").out)
+    assert kept["spec"] == {"models": ["sandbox-small"]}
+    assert at("delete", "missionprofile", "by-test").code == 0
+    assert at("get", "missionprofile", "by-test").code == 1
+
+
+def test_a_wrong_document_is_refused_at_its_place(at: Any, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("apiVersion: harmost.dev/v1\nkind: Cat\nmetadata: {name: tom}\n")
+    ran = at("apply", "-f", str(file), "--json")
+    assert ran.code == 1
+    assert f"{file}:2:" in ran.err
+    assert ran.json["error"]["reason"] == "INVALID_DOCUMENTS"
+
+
+def test_a_created_key_calls_and_only_its_hash_is_kept(
+    at: Any, harmost: Any, mesh: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "app.key"
+    words = ("--tenant", TENANT, "--principal", "cli-test", "--role", "caller")
+    assert at("key", "create", *words, "--out", str(out)).code == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    key = out.read_text().strip()
+    document = at("get", "tenant", TENANT, "-o", "yaml").out
+    assert key.split("_")[1] in document
+    assert key.split("_", 2)[2] not in document
+    words = ("profiles", "--data", str(mesh), "--key-file", str(out), "--json")
+    ran = until_done(lambda: harmost(*words))
+    assert {profile["name"] for profile in ran.json} >= {"customer-support-escalation"}
+    refused = harmost("usage", "--data", str(mesh), "--key-file", str(out))
+    assert (refused.code, "needs one of the roles" in refused.err) == (1, True)
+
+
+def test_a_key_without_a_role_for_a_new_principal_is_refused(at: Any) -> None:
+    ran = at("key", "create", "--tenant", TENANT, "--principal", "nobody")
+    assert ran.code == 1
+    assert "--role" in ran.err
+    ran = at("key", "create", "--tenant", TENANT, "--principal", "nobody", "--role", "king")
+    assert "role `king` is not known" in ran.err
+
+
+def test_replay_proves_its_cost_to_the_nano_dollar(at: Any, harmost: Any, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    share = ("--share", f"{TENANT}:hello:1", "--share", "acme/finance:replay-finance:2")
+    made = ("trace", "generate", "--requests", "40", "--duration", "40s", "--seed", "3")
+    assert harmost(*made, "-o", str(trace), *share).code == 0
+    found = at("replay", str(trace), "--speed", "20", "--json")
+    assert found.code == 0, found.err
+    told = found.json
+    assert told["ok"] == told["requests"] == 40
+    assert told["proof"]["holds"]
+    assert told["proof"]["billed"] == told["proof"]["settled"]
+    assert told["proof"]["billed"]["usd_nanos"] == told["total"]["usd_nanos"] > 0
+    assert set(told["by_tenant"]) == {TENANT, "acme/finance"}
+
+
+def test_replay_shows_tables_and_counts_denials(at: Any, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens,Tenant,Profile\n"
+        "2026-01-01 00:00:00,100,20,,hello\n"
+        "2026-01-01 00:00:01,100,20,,no-such-profile\n"
+    )
+    ran = at("replay", str(trace), "--speed", "10")
+    assert ran.code == 1
+    assert "failed: NOT_FOUND" in ran.out
+    assert "proven" in ran.out
+
+
+def test_replay_without_its_profiles_says_so(at: Any, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2026-01-01 00:00:00,100,20\n")
+    ran = at("replay", str(trace), "--profile", "nope")
+    assert ran.code == 1
+    assert "no profile `nope`" in ran.err
+
+
+@pytest.mark.parametrize("words", [("get", "all"), ("get", "policies", "-o", "yaml")])
+def test_all_documents_can_be_listed(at: Any, words: tuple[str, ...]) -> None:
+    ran = at(*words)
+    assert ran.code == 0
+    assert "eu-personal-data" in ran.out

@@ -1,0 +1,196 @@
+"""`harmost up` with its real services: the first start, a death, the next start, the end."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harmost.client import Client, Delta, Finished, HarmostError
+
+WAIT_S = 60
+
+
+class Up:
+    """A supervisor that runs on `data`."""
+
+    def __init__(self, data: Path, *words: str) -> None:
+        self.data = data
+        self.errors = data.parent / "errors"
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*HARMOST, "up", "--port", "0", "--data", str(data), "--json", *words],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+
+    def ready(self) -> Any:
+        """What it says once all serve."""
+        assert self.process.stdout is not None
+        assert select.select([self.process.stdout], [], [], WAIT_S)[0], self.errors.read_text()
+        line = self.process.stdout.readline()
+        assert line, self.errors.read_text()
+        return json.loads(line)
+
+    def client(self) -> Client:
+        """A client with the admin key."""
+        endpoints = json.loads((self.data / "endpoints.json").read_text())
+        return Client(endpoints["router"], (self.data / "admin.key").read_text())
+
+    def pids(self) -> dict[str, int]:
+        """Its services' processes."""
+        children = psutil.Process(self.process.pid).children()
+        return {child.cmdline()[3]: child.pid for child in children}
+
+    def end(self) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(WAIT_S)
+
+
+HARMOST = [sys.executable, "-m", "harmost.services.cli"]
+
+
+@contextmanager
+def running(data: Path, *words: str) -> Iterator[Up]:
+    up = Up(data, *words)
+    try:
+        yield up
+    finally:
+        for pid in up.pids().values() if up.process.poll() is None else ():
+            os.kill(pid, signal.SIGKILL)
+        up.process.kill()
+        up.process.wait()
+        assert up.process.stdout is not None
+        up.process.stdout.close()
+
+
+def _asks(client: Client) -> bool:
+    try:
+        return client.chat("hello", "hi", timeout_s=5).finished.finish_reason == "stop"
+    except HarmostError:
+        return False
+
+
+def test_a_life_of_the_mesh(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(data) as up:
+        told = up.ready()
+        assert told["endpoints"]["router"].startswith("127.0.0.1:")
+        assert any("documents" in note for note in told["notes"])
+        for name in ("admin.key", "service.key"):
+            assert (data / name).stat().st_mode & 0o777 == 0o600
+        with up.client() as client:
+            assert _asks(client)
+            _a_second_supervisor_is_refused(data)
+            before = up.pids()
+            assert set(before) == {"router", "policy", "budget", "telemetry", "sandbox"}
+            _each_service_is_started_again(up, client, before)
+            _streams_end_before_the_router_does(up, client)
+        assert up.process.returncode == 0
+        assert not any(psutil.pid_exists(pid) for pid in before.values())
+    with running(data) as again:
+        assert again.ready()["endpoints"] == told["endpoints"]
+        with again.client() as client:
+            assert _asks(client)
+        assert again.end() == 0
+
+
+def _a_second_supervisor_is_refused(data: Path) -> None:
+    words = [*HARMOST, "up", "--port", "0", "--data", str(data)]
+    second = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert second.returncode == 1
+    assert second.stderr.startswith("error: another `harmost up` (process ")
+
+
+def _each_service_is_started_again(up: Up, client: Client, before: dict[str, int]) -> None:
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + WAIT_S
+    while not _asks(client):
+        assert time.monotonic() < deadline, up.errors.read_text()
+        time.sleep(0.1)
+    after = up.pids()
+    assert set(after) == set(before)
+    assert not set(after.values()) & set(before.values())
+    assert up.errors.read_text().count("was ended by SIGKILL: starting it again") >= len(before)
+
+
+def _streams_end_before_the_router_does(up: Up, client: Client) -> None:
+    # 20 pieces, one each 50 ms: under way when the end is asked for, and whole all the same.
+    stream = client.stream("hello", "[[sandbox output_tokens=20 chunk_tokens=1 token_ms=50]]")
+    first = next(event for event in stream if isinstance(event, Delta))
+    up.process.send_signal(signal.SIGTERM)
+    rest = list(stream)
+    assert isinstance(rest[-1], Finished)
+    text = first.text + "".join(event.text for event in rest if isinstance(event, Delta))
+    assert len(text) == 80
+    assert up.process.wait(WAIT_S) == 0
+
+
+def test_a_second_signal_kills(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as up:
+        up.ready()
+        before = up.pids()
+        with up.client() as client:
+            stream = client.stream("hello", "[[sandbox output_tokens=9 token_ms=20000]]")
+            next(stream)
+            up.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            assert up.process.poll() is None  # it drains: the stream has 10 s
+            began = time.monotonic()
+            up.process.send_signal(signal.SIGINT)
+            up.process.wait(WAIT_S)
+            assert time.monotonic() - began < 5
+        assert not any(psutil.pid_exists(pid) for pid in before.values())
+
+
+def test_the_services_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as up:
+        up.ready()
+        before = list(up.pids().values())
+        up.process.kill()
+        up.process.wait()
+        _, alive = psutil.wait_procs(
+            [psutil.Process(p) for p in before if psutil.pid_exists(p)], 20
+        )
+        assert alive == []
+
+
+def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = [*HARMOST, "up", "--port", str(port), "--data", str(tmp_path / "data")]
+        ran = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert ran.returncode == 1
+    assert f"`127.0.0.1:{port}`, wanted by router, cannot be had" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_documents_that_are_wrong_end_the_start(tmp_path: Path) -> None:
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    (examples / "x.yaml").write_text("kind: Cat\n")
+    with running(tmp_path / "data", "--examples", str(examples)) as up:
+        assert up.process.wait(WAIT_S) == 1
+        assert f"error: {examples / 'x.yaml'}:1:" in up.errors.read_text()
+
+
+@pytest.mark.parametrize("words", [("--no-sandbox",), ("--transport", "grpcio")])
+def test_other_forms_of_up(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with running(tmp_path / "data", *words) as up:
+        told = up.ready()
+        assert bool(told["endpoints"]["sandbox"]) is ("--no-sandbox" not in words)
+        with up.client() as client:
+            assert _asks(client) is ("--no-sandbox" not in words)
+        assert up.end() == 0
