@@ -319,8 +319,10 @@ async def test_rows_that_wait_while_a_segment_is_made_are_synced_before_their_wa
     async with journal.running():
 
         async def one(name: str) -> None:
-            for row in rows(name):
-                sequence = journal.append(row)
+            for before, row in zip(rows(f"{name}-before"), rows(name), strict=True):
+                expected.append((journal.append(before), before))
+                await journal.flush()
+                sequence = journal.append(row)  # may find that the segment is full
                 expected.append((sequence, row))
                 await journal.sync()
                 assert synced >= sequence

@@ -99,8 +99,9 @@ def frames(data: bytes, *, salt: int, sequence: int, base: int, name: str) -> It
     O(bytes).
     """
     at = 0
+    view = memoryview(data)
     while at < len(data):
-        whole = _frame_at(data, at, salt)
+        whole = _frame_at(view, at, salt)
         if whole is None or whole[0] != sequence:
             if whole is not None or _whole_frame_after(data, at + 1, salt):
                 raise _corrupt(name, base + at, f"the row numbered {sequence} is damaged")
@@ -110,7 +111,7 @@ def frames(data: bytes, *, salt: int, sequence: int, base: int, name: str) -> It
         sequence += 1
 
 
-def _frame_at(data: bytes, at: int, salt: int) -> tuple[int, memoryview, int] | None:
+def _frame_at(data: memoryview, at: int, salt: int) -> tuple[int, memoryview, int] | None:
     # Sequence, payload and end of the frame at `at`; None where no whole, sound one stands.
     if len(data) - at < _FRAME.size:
         return None
@@ -118,16 +119,16 @@ def _frame_at(data: bytes, at: int, salt: int) -> tuple[int, memoryview, int] | 
     end = at + _FRAME.size + size
     if marker != _MARKER or size > PAYLOAD_BYTES_MAX or end > len(data):
         return None
-    view = memoryview(data)
-    if crc32(view[at + _FRAME.size - 8 : end], salt) != crc:
+    if crc32(data[at + _FRAME.size - 8 : end], salt) != crc:
         return None
-    return sequence, view[at + _FRAME.size : end], end
+    return sequence, data[at + _FRAME.size : end], end
 
 
 def _whole_frame_after(data: bytes, at: int, salt: int) -> bool:
+    view = memoryview(data)
     at = data.find(_MARKER, at)
     while at >= 0:
-        if _frame_at(data, at, salt) is not None:
+        if _frame_at(view, at, salt) is not None:
             return True
         at = data.find(_MARKER, at + 1)
     return False
