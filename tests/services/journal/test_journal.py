@@ -343,3 +343,27 @@ async def test_cancelled_while_a_segment_is_made_the_journal_stays_whole(
                 count += 1
                 await asyncio.sleep(0)
     assert len(all_rows(tmp_path)) == count
+
+
+async def test_nothing_is_deleted_while_the_row_that_frees_it_is_not_written(
+    tmp_path: Path, rows: Any, file_bytes_max: Any
+) -> None:
+    journal = Journal(tmp_path, "r1", segment_bytes=2_000, sync_interval_s=60)
+    async with journal.running():
+        for n in range(100):
+            journal.append(rows(f"m{n}")[0])
+            await journal.sync()
+        journal.append(rows("last")[0])
+        await journal.flush()
+        kept = segments(tmp_path)
+        file_bytes_max(1)
+        sequence = 0
+        for name in (*(f"m{n}" for n in range(100)), "last"):
+            sequence = journal.append(rows(name)[4])
+        journal.append(Shipped(sequence=sequence))
+        with pytest.raises(ServiceUnavailable):
+            await journal.sync()
+        assert segments(tmp_path) == kept
+        file_bytes_max(None)
+        await journal.sync()
+        await settled(lambda: kept[0] not in segments(tmp_path))
