@@ -154,13 +154,15 @@ class Mesh:
         os.kill(old, signal.SIGKILL)
         eventually(lambda: self.pid(service) != old, what=f"a new {service}")
 
-    def harmost(self, *args: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    def harmost(
+        self, *args: str, check: bool = True, timeout_s: float = 60
+    ) -> "subprocess.CompletedProcess[str]":
         """Run the command line against this mesh."""
         return subprocess.run(
             [*COMMAND, *args, "--data", str(self.data)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_s,
             check=check,
         )
 
