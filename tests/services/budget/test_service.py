@@ -378,6 +378,8 @@ async def test_a_new_window_starts_anew_and_late_settlements_stay_behind(
     assert await budget.balances("day") == (0, 90, 0)
     clock.move(seconds=-13 * HOUR_S)
     assert await budget.balances("day") == (50, 0, 0)
+    await budget.reserve("c", 50)
+    assert await budget.balances("day") == (50, 50, 0)
 
 
 async def test_a_clock_that_jumps_back_gives_no_allowance_twice(budget: Any, clock: Any) -> None:
