@@ -10,13 +10,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from harmost.client import Client, Delta, Finished, HarmostError
+from harmost.client import Client, Delta, Finished, HarmostError, Tls
 
 WAIT_S = 60
 
@@ -184,6 +190,52 @@ def test_documents_that_are_wrong_end_the_start(tmp_path: Path) -> None:
     with running(tmp_path / "data", "--examples", str(examples)) as up:
         assert up.process.wait(WAIT_S) == 1
         assert f"error: {examples / 'x.yaml'}:1:" in up.errors.read_text()
+
+
+def test_with_a_certificate_every_service_speaks_tls(tmp_path: Path) -> None:
+    certificate, key = _certificate(tmp_path)
+    words = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    with running(tmp_path / "data", *words) as up:
+        address = up.ready()["endpoints"]["router"]
+        admin = (up.data / "admin.key").read_text()
+        with Client(address, admin, Tls(ca=certificate)) as client:
+            assert _asks(client)
+        with Client(address, admin) as plain:
+            assert not _asks(plain)
+        chat = [*HARMOST, "budget", "show", "--data", str(up.data)]
+        assert subprocess.run(chat, capture_output=True, timeout=WAIT_S, check=True).stdout
+        assert up.end() == 0
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate for loopback that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = directory / "cert.pem", directory / "key.pem"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, private
 
 
 @pytest.mark.parametrize("words", [("--no-sandbox",), ("--transport", "grpcio")])

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,6 +11,7 @@ from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 if TYPE_CHECKING:
     from harmost.services.operate.endpoints import Endpoints
+    from harmost.services.supervisor.supervisor import Plan
 
 __all__ = ["up"]
 
@@ -41,9 +42,6 @@ def up(
         Path | None,
         typer.Option(metavar="PEM", help="Its authority. Default: the certificate itself."),
     ] = None,
-    tls_client_ca: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Callers must have a certificate of it.")
-    ] = None,
     insecure_listen: Annotated[
         bool, typer.Option("--insecure-listen", help="Let other machines call without TLS.")
     ] = False,
@@ -55,35 +53,19 @@ def up(
     """Start all services and keep them running until Ctrl-C."""
     import asyncio
 
-    from harmost.core.errors import InvalidInput
-    from harmost.services.operate.endpoints import Endpoints
-    from harmost.services.settings import Settings
-    from harmost.services.supervisor.supervisor import Plan, endpoints_for, run
+    from harmost.services.supervisor.supervisor import run
 
     began = time.monotonic()
-    if examples is not None and not examples.is_dir():
-        raise InvalidInput(f"no directory at `{examples}`: give `--examples DIR`")
-    ca = tls_ca or tls_cert
-    previous = Endpoints.read(data)
-    endpoints = endpoints_for(host=host, port=port, sandbox=sandbox, tls_ca=ca, previous=previous)
-    Settings(  # refuses what the router would refuse, before anything is started
-        listen=endpoints.router,
+    plan = _plan(
+        port=port,
+        host=host,
+        sandbox=sandbox,
         data_dir=data,
         transport=transport,
+        examples=examples,
         tls_cert=tls_cert,
         tls_key=tls_key,
-        tls_client_ca=tls_client_ca,
-        tls_ca=ca,
-        allow_insecure=insecure_listen,
-    )
-    plan = Plan(
-        data_dir=data.absolute(),
-        endpoints=endpoints,
-        transport=transport,
-        examples=examples or _shipped_examples(),
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        tls_client_ca=tls_client_ca,
+        tls_ca=tls_ca or tls_cert,
         insecure_listen=insecure_listen,
         verbose=verbose,
     )
@@ -95,6 +77,46 @@ def up(
         asyncio.run(run(plan, announce))
     except* Exception as group:  # noqa: BLE001 -- the root of this process
         raise _first(group) from None
+
+
+def _plan(
+    *,
+    port: int,
+    host: str,
+    sandbox: bool,
+    data_dir: Path,
+    examples: Path | None,
+    tls_ca: Path | None,
+    verbose: bool,
+    **shared: Any,
+) -> "Plan":
+    """The plan; what the router would refuse is refused here, before anything is started."""
+    from harmost.core.errors import InvalidInput
+    from harmost.services.operate.endpoints import Endpoints
+    from harmost.services.settings import Settings
+    from harmost.services.supervisor.supervisor import Plan, endpoints_for
+
+    if examples is not None and not examples.is_dir():
+        raise InvalidInput(f"no directory at `{examples}`: give `--examples DIR`")
+    endpoints = endpoints_for(
+        host=host, port=port, sandbox=sandbox, tls_ca=tls_ca, previous=Endpoints.read(data_dir)
+    )
+    insecure = shared.pop("insecure_listen")
+    Settings(
+        listen=endpoints.router,
+        data_dir=data_dir,
+        tls_ca=tls_ca,
+        allow_insecure=insecure,
+        **shared,
+    )
+    return Plan(
+        data_dir=data_dir.absolute(),
+        endpoints=endpoints,
+        examples=examples or _shipped_examples(),
+        insecure_listen=insecure,
+        verbose=verbose,
+        **shared,
+    )
 
 
 def _announce(
@@ -134,7 +156,7 @@ def _shipped_examples() -> Path | None:
     return None
 
 
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error

@@ -1,6 +1,6 @@
 """Calls to one service of the mesh with one key, errors typed. For tools, not for the hot path."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ PAGES_MAX = 10_000
 
 
 @contextmanager
-def reaching(address: str) -> Iterator[None]:
+def reaching(address: str) -> Generator[None, None, None]:
     """Say of an `Unreachable` inside which address it was and what to do."""
     try:
         yield

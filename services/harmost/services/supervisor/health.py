@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -40,7 +41,7 @@ async def wait_until_healthy(
 
 async def _grpc_serves(address: str, tls_ca: Path | None) -> bool:
     async with channel(address, ca=tls_ca) as probed:
-        stub = health_pb2_grpc.HealthStub(probed)
+        stub: Any = health_pb2_grpc.HealthStub(probed)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=PROBE_S)
         except grpc.RpcError:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SERVICE_KEY = "service.key"
 
 
 @contextmanager
-def held(data_dir: Path) -> Iterator[None]:
+def held(data_dir: Path) -> Generator[None, None, None]:
     """Make `data_dir` and keep every other `harmost up` out of it until the block ends."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

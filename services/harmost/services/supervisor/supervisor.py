@@ -7,7 +7,7 @@ End: the router first, so that running streams end while all that they need stil
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,6 @@ class Plan:
     examples: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    tls_client_ca: Path | None = None
     insecure_listen: bool = False
     verbose: bool = False
 
@@ -72,7 +71,6 @@ class Plan:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
         if service == "router":
             words += ["--budget", known.budget, "--telemetry", known.telemetry]
-            words += _flag("--tls-client-ca", self.tls_client_ca)
             words += ["--insecure-listen"] if self.insecure_listen else []
         return words
 
@@ -113,7 +111,7 @@ class Supervisor:
         self._started: set[str] = set()
 
     @asynccontextmanager
-    async def running(self, commands: Mapping[str, list[str]]) -> AsyncIterator[None]:
+    async def running(self, commands: Mapping[str, list[str]]) -> AsyncGenerator[None, None]:
         """Watch one process for each of `commands`, none of them started yet; at the end, drain."""
         logs = self.plan.data_dir / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)

@@ -1,6 +1,6 @@
 """`harmost replay TRACE.csv`: options in, player and proof, report out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +139,7 @@ def _play(
 
 
 @contextmanager
-def _progress(count: int, *, quiet: bool) -> "Iterator[Callable[[Tally], None]]":
+def _progress(count: int, *, quiet: bool) -> "Generator[Callable[[Tally], None], None, None]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from harmost.services.cli.output import console, usd

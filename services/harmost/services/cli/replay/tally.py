@@ -31,15 +31,15 @@ class Tally:
     """Filled while the replay runs. `attempts` are the ids that any event named."""
 
     ok: int = 0
-    denied: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-    cut: Counter[str] = field(default_factory=Counter)  # ended, but not by the model
-    attempts: set[str] = field(default_factory=set)
-    by_model: dict[str, Cost] = field(default_factory=dict)
-    by_tenant: dict[str, Cost] = field(default_factory=dict)
+    denied: Counter[str] = field(default_factory=Counter[str])
+    failed: Counter[str] = field(default_factory=Counter[str])
+    cut: Counter[str] = field(default_factory=Counter[str])  # ended, but not by the model
+    attempts: set[str] = field(default_factory=set[str])
+    by_model: dict[str, Cost] = field(default_factory=dict[str, Cost])
+    by_tenant: dict[str, Cost] = field(default_factory=dict[str, Cost])
     total: Cost = field(default_factory=Cost)
-    added_ns: list[int] = field(default_factory=list)
-    lag_ns: list[int] = field(default_factory=list)
+    added_ns: list[int] = field(default_factory=list[int])
+    lag_ns: list[int] = field(default_factory=list[int])
     wall_s: float = 0.0
     cpu_s: float = 0.0
 
