@@ -154,3 +154,15 @@ def test_silence_before_the_first_token_is_a_stall(mesh: Mesh) -> None:
 
 def test_holds_are_gone_when_all_is_quiet(mesh: Mesh) -> None:
     eventually(lambda: all(budget.held == 0 for budget in mesh.budgets().values()), what="no holds")
+
+
+def test_an_outcome_counts_for_who_may_see_the_record_and_no_one_else(mesh: Mesh) -> None:
+    stranger = mesh.key("acme/research", "notebooks", "caller")
+    with mesh.client() as client, mesh.client(stranger) as other:
+        record_id = client.chat("hello", "Was it good?", tenant="acme/retail").finished.record_id
+        other.report_outcome(record_id, name="sabotage", score_permille=0)
+        client.report_outcome(record_id, name="thumbs", score_permille=900)
+    record = eventually(
+        lambda: (r := mesh.record(record_id)).outcomes and r, what="the outcome on the record"
+    )
+    assert [(o.name, o.score_permille) for o in record.outcomes] == [("thumbs", 900)]

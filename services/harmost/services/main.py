@@ -13,7 +13,7 @@ import grpc
 import uvloop
 
 from harmost.budget.v1 import budget_pb2_grpc
-from harmost.core.errors import InvalidInput
+from harmost.core.errors import HarmostError, InvalidInput
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.policy.v1 import policy_pb2_grpc
@@ -52,8 +52,20 @@ Register = Callable[[grpc.aio.Server], str]
 
 def run(service: str, settings: Settings) -> int:
     """Serve `service` until SIGINT or SIGTERM, then drain; the exit status. Raises `HarmostError`."""
-    uvloop.run(_serve(service, settings))
+    try:
+        uvloop.run(_serve(service, settings))
+    except BaseExceptionGroup as group:  # what is raised inside a task group's block comes wrapped
+        raise _first(group) from None
     return 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error that matters: ours if there is one, else whatever came first."""
+    ours, others = group.split(HarmostError)
+    error: BaseException | None = ours or others
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error or group
 
 
 async def _serve(service: str, settings: Settings) -> None:

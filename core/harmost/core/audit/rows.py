@@ -85,11 +85,15 @@ class AttemptSummary(_Stored, frozen=True):
 
 
 class Outcome(_Stored, frozen=True):
-    """What a caller later said about an answer: `score_permille` from 0 (bad) to 1000 (good)."""
+    """What a caller later said about an answer: `score_permille` from 0 (bad) to 1000 (good).
+
+    `tenant` is the caller's: it counts only for a record that this tenant may see.
+    """
 
     name: str
     score_permille: int
     reported_at_ns: int
+    tenant: str = ""
 
 
 class RecordSummary(_Stored, frozen=True):

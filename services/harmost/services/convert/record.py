@@ -97,6 +97,7 @@ def outcome_report_to_proto(outcome: Outcome) -> telemetry_pb2.OutcomeReport:
         name=outcome.name,
         score_permille=outcome.score_permille,
         reported_at=time_to_proto(outcome.reported_at_ns),
+        tenant=outcome.tenant,
     )
 
 
@@ -106,4 +107,5 @@ def outcome_report_from_proto(outcome: telemetry_pb2.OutcomeReport) -> Outcome:
         name=outcome.name,
         score_permille=outcome.score_permille,
         reported_at_ns=time_from_proto(outcome.reported_at),
+        tenant=outcome.tenant,
     )

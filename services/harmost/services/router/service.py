@@ -104,6 +104,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             name=request.name,
             score_permille=request.score_permille,
             reported_at_ns=time.time_ns(),
+            tenant=current_principal().tenant,
         )
         journal.append(OutcomeReported(record_id=request.record_id, outcome=outcome))
         await journal.flush()

@@ -51,6 +51,7 @@ MIGRATIONS = (
         name TEXT NOT NULL,
         reported_ns INTEGER NOT NULL,
         score_permille INTEGER NOT NULL,
+        tenant TEXT NOT NULL,       -- of who said it
         PRIMARY KEY (record_id, name, reported_ns)
     ) STRICT, WITHOUT ROWID;
 

@@ -16,6 +16,7 @@ import apsw
 
 from harmost.core.audit.rows import Outcome
 from harmost.core.errors import ServiceUnavailable
+from harmost.core.tenants import visible
 from harmost.services.convert.record import outcome_report_to_proto
 from harmost.services.sqlite import open_database
 from harmost.services.telemetry.convert import Entry, Position, entry_of, outcome_of
@@ -35,7 +36,7 @@ _VM_STEPS_PER_CHECK = 20_000  # some 0.2 ms between two looks at whether a read 
 _INSERT = f"INSERT INTO records VALUES (NULL{', ?' * 17}) ON CONFLICT DO NOTHING RETURNING position"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (?{', ?' * 11})"
 _INSERT_OUTCOME = f"""
-    INSERT INTO outcomes SELECT ?1, ?2, ?3, ?4
+    INSERT INTO outcomes SELECT ?1, ?2, ?3, ?4, ?5
     WHERE (SELECT count(*) FROM outcomes WHERE record_id = ?1) < {OUTCOMES_MAX}
     ON CONFLICT DO NOTHING
 """
@@ -179,20 +180,31 @@ class TelemetryStore:
         return True
 
     def _insert_outcome(self, record_id: str, outcome: Outcome) -> int:
-        values = (record_id, outcome.name, outcome.reported_at_ns, outcome.score_permille)
-        self._connection.execute(_INSERT_OUTCOME, values)
+        self._connection.execute(
+            _INSERT_OUTCOME,
+            (
+                record_id,
+                outcome.name,
+                outcome.reported_at_ns,
+                outcome.score_permille,
+                outcome.tenant,
+            ),
+        )
         return self._connection.changes()
 
     def _whole(self, blob: bytes) -> telemetry_pb2.Record:
         record = telemetry_pb2.Record.FromString(blob)
         rows = self._connection.execute(
-            "SELECT name, score_permille, reported_ns FROM outcomes WHERE record_id = ? "
+            "SELECT name, score_permille, reported_ns, tenant FROM outcomes WHERE record_id = ? "
             "ORDER BY reported_ns, name",
             (record.record_id,),
         ).fetchall()
-        for name, score_permille, reported_ns in cast("list[tuple[str, int, int]]", rows):
-            outcome = Outcome(name=name, score_permille=score_permille, reported_at_ns=reported_ns)
-            record.outcomes.append(outcome_report_to_proto(outcome))
+        for name, score, reported_ns, tenant in cast("list[tuple[str, int, int, str]]", rows):
+            if visible(tenant, record.tenant):  # a stranger's word about it is not heard
+                outcome = Outcome(
+                    name=name, score_permille=score, reported_at_ns=reported_ns, tenant=tenant
+                )
+                record.outcomes.append(outcome_report_to_proto(outcome))
         return record
 
     def _prune(self, table: str, column: str, oldest_ns: int, count: int) -> int:
