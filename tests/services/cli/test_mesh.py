@@ -1,6 +1,10 @@
 """The commands against a real mesh, every service a process of its own."""
 
 import json
+import select
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +82,24 @@ def test_records_usage_and_one_record(at: Any) -> None:
     row = next(row for row in usage["rows"] if row["keys"] == ["sandbox-small"])
     assert row["cost_usd_nanos"] > 0
     assert at("usage").code == at("records", "--status", "completed").code == 0
+
+
+def test_tail_follows_records_as_they_come(at: Any, mesh: Path) -> None:
+    words = [sys.executable, "-m", "harmost.services.cli", "tail", "--json", "--data", str(mesh)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as tail:
+        try:
+            assert tail.stdout is not None
+            deadline = time.monotonic() + 3 * SPREAD_S
+            # It follows from when it is connected: call until it has heard one.
+            while not select.select([tail.stdout], [], [], 0.2)[0]:
+                assert time.monotonic() < deadline
+                assert at("chat", "hello", "hi").code == 0
+            told = json.loads(tail.stdout.readline())
+            assert (told["record"]["profile"], told["missed"]) == ("hello", 0)
+            tail.send_signal(signal.SIGINT)
+            assert tail.wait(SPREAD_S) == 0
+        finally:
+            tail.kill()
 
 
 def test_documents_are_applied_shown_and_deleted(at: Any, tmp_path: Path) -> None:
