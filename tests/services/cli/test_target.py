@@ -51,3 +51,9 @@ def test_a_damaged_endpoints_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "endpoints.json").write_text("{")
     with pytest.raises(InvalidInput, match=r"endpoints\.json.* is damaged"):
         target(tmp_path).endpoint("router")
+
+
+def test_a_service_that_was_left_out_is_named(tmp_path: Path) -> None:
+    Endpoints(sandbox="").write(tmp_path)
+    with pytest.raises(InvalidInput, match="no sandbox runs"):
+        target(tmp_path).endpoint("sandbox")

@@ -33,6 +33,8 @@ class Target:
             "HARMOST_ADDRESS" if service == "router" else f"HARMOST_{service.upper()}_ADDRESS"
         )
         known = self.address or os.environ.get(variable) or getattr(self._endpoints(), service)
+        if not known:
+            raise InvalidInput(f"no {service} runs: start `harmost up` with it")
         split_address(known)
         return str(known)
 
