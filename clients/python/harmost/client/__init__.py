@@ -29,6 +29,7 @@ from harmost.client.errors import (
     Unauthenticated,
     Unreachable,
     Unsupported,
+    UnsupportedField,
     Violation,
 )
 from harmost.client.events import (
@@ -99,5 +100,6 @@ __all__ = [
     "Unauthenticated",
     "Unreachable",
     "Unsupported",
+    "UnsupportedField",
     "Violation",
 ]

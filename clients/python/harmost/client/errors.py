@@ -2,7 +2,8 @@
 
     HarmostError
     ├── InvalidInput          the request breaks a stated bound; `violations` say which
-    │   └── InvalidDocuments  resources do not parse, type-check or resolve
+    │   ├── InvalidDocuments  resources do not parse, type-check or resolve
+    │   └── UnsupportedField  a field that the contract reserves and the server does not carry
     ├── Unauthenticated       no key, or one that is not known
     ├── Forbidden             the key may not do this
     ├── NotFound              what is named does not exist
@@ -50,6 +51,7 @@ __all__ = [
     "Unauthenticated",
     "Unreachable",
     "Unsupported",
+    "UnsupportedField",
     "Violation",
     "error_of",
 ]
@@ -101,6 +103,12 @@ class InvalidDocuments(InvalidInput):
     """Resources do not parse, type-check or resolve."""
 
     default_reason = "INVALID_DOCUMENTS"
+
+
+class UnsupportedField(InvalidInput):
+    """A field that the contract reserves and the server does not carry yet."""
+
+    default_reason = "UNSUPPORTED_FIELD"
 
 
 class Unauthenticated(HarmostError):
@@ -204,6 +212,7 @@ BY_REASON: dict[str, type[HarmostError]] = {
     for kind in (
         InvalidInput,
         InvalidDocuments,
+        UnsupportedField,
         Unauthenticated,
         Forbidden,
         NotFound,
