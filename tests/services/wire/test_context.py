@@ -172,7 +172,7 @@ async def test_exception_is_unknown(serve: Any) -> None:
 
 async def test_request_that_does_not_parse_is_unknown(serve: Any) -> None:
     async with serve() as server, grpc.aio.insecure_channel(server.target) as channel:
-        call = channel.unary_unary("/wiretest.TestService/UnaryCall")
+        call = channel.unary_unary("/grpc.testing.TestService/UnaryCall")
         assert (await failure(call(b"\xff\xff\xff"))).code() is grpc.StatusCode.UNKNOWN
 
 
@@ -298,7 +298,10 @@ async def test_interceptors_run_in_order_and_see_metadata(serve: Any) -> None:
         call = stub.FullDuplexCall()
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
-    empty, duplex = "/wiretest.TestService/EmptyCall", "/wiretest.TestService/FullDuplexCall"
+    empty, duplex = (
+        "/grpc.testing.TestService/EmptyCall",
+        "/grpc.testing.TestService/FullDuplexCall",
+    )
     assert log == [
         ("outer", empty, "b"),
         ("inner", empty, "b"),
@@ -343,11 +346,13 @@ class PlainServicer(rpc.TestServiceServicer):
     def StreamingOutputCall(self, request: Any, context: Any) -> Any:
         """A plain generator."""
         for parameters in request.response_parameters:
-            yield pb.OutputResponse(payload=payload(parameters.size))
+            yield pb.StreamingOutputCallResponse(payload=payload(parameters.size))
 
     def StreamingInputCall(self, requests: Any, context: Any) -> Any:
         """A plain iterator of requests."""
-        return pb.InputResponse(aggregated_size=sum(len(r.payload.body) for r in requests))
+        return pb.StreamingInputCallResponse(
+            aggregated_payload_size=sum(len(r.payload.body) for r in requests)
+        )
 
     def Break(self, request: Any, context: Any) -> Any:
         """Aborts from its thread."""
@@ -366,10 +371,12 @@ async def test_plain_functions_serve_from_threads(transport: str) -> None:
             assert await call == pb.Empty()
             assert dict(await call.initial_metadata())["x-thread"] == "1"
             sizes = [pb.ResponseParameters(size=size) for size in (1, 2, 3)]
-            answers = stub.StreamingOutputCall(pb.OutputRequest(response_parameters=sizes))
+            answers = stub.StreamingOutputCall(
+                pb.StreamingOutputCallRequest(response_parameters=sizes)
+            )
             assert [len(a.payload.body) async for a in answers] == [1, 2, 3]
-            requests = [pb.InputRequest(payload=payload(size)) for size in (4, 5)]
-            assert (await stub.StreamingInputCall(iter(requests))).aggregated_size == 9
+            requests = [pb.StreamingInputCallRequest(payload=payload(size)) for size in (4, 5)]
+            assert (await stub.StreamingInputCall(iter(requests))).aggregated_payload_size == 9
             error = await failure(stub.Break(pb.Empty()))
             assert (error.code(), error.details()) == (grpc.StatusCode.ABORTED, "from a thread")
         await server.stop(0)
@@ -379,7 +386,7 @@ async def test_health_and_reflection_bind_unchanged(transport: str) -> None:
     server = make_server(transport)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection(("wiretest.TestService",), server)
+    reflection.enable_server_reflection(("grpc.testing.TestService",), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -394,7 +401,9 @@ async def test_health_and_reflection_bind_unchanged(transport: str) -> None:
         await stream.write(asking)
         answer = await stream.read()
         await stream.done_writing()
-        assert [s.name for s in answer.list_services_response.service] == ["wiretest.TestService"]
+        assert [s.name for s in answer.list_services_response.service] == [
+            "grpc.testing.TestService"
+        ]
         assert await stream.read() is grpc.aio.EOF
     await server.stop(0)
 

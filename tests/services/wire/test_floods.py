@@ -155,6 +155,6 @@ def _headers(stream_id: int) -> bytes:
     pseudo: list[Any] = [f for f in GRPC_HEADERS if f[0].startswith(b":")]
     ordinary: list[Any] = [f for f in GRPC_HEADERS if not f[0].startswith(b":")]
     block = b""
-    for name, value in (*pseudo, (b":path", b"/wiretest.TestService/Sleep"), *ordinary):
+    for name, value in (*pseudo, (b":path", b"/grpc.testing.TestService/Sleep"), *ordinary):
         block += b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
     return len(block).to_bytes(3, "big") + b"\x01\x05" + stream_id.to_bytes(4, "big") + block

@@ -46,7 +46,7 @@ async def test_caller_waits_for_a_handler_that_does_not_read(serve: Any) -> None
         async def write() -> None:
             nonlocal written
             for _ in range(400):
-                await call.write(pb.InputRequest(payload=payload(100 * KIB)))
+                await call.write(pb.StreamingInputCallRequest(payload=payload(100 * KIB)))
                 written += 1
 
         writing = asyncio.ensure_future(write())
@@ -56,7 +56,7 @@ async def test_caller_waits_for_a_handler_that_does_not_read(serve: Any) -> None
         server.servicer.released.set()
         await writing
         await call.done_writing()
-        assert (await call).aggregated_size == 400 * 100 * KIB
+        assert (await call).aggregated_payload_size == 400 * 100 * KIB
 
 
 async def test_message_of_the_largest_size_passes(serve: Any) -> None:
@@ -68,7 +68,7 @@ async def test_message_of_the_largest_size_passes(serve: Any) -> None:
 async def test_deadline_ends_a_stream_in_the_middle(serve: Any) -> None:
     async with serve() as server, server.stub() as stub:
         parameters = [pb.ResponseParameters(size=1, interval_us=20_000)] * 100
-        request = pb.OutputRequest(response_parameters=parameters)
+        request = pb.StreamingOutputCallRequest(response_parameters=parameters)
         call = stub.StreamingOutputCall(request, timeout=0.2)
         seen = 0
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -131,14 +131,14 @@ async def test_request_cut_at_every_byte_arrives(serve: Any) -> None:
 
 
 async def test_many_messages_in_one_frame_arrive(serve: Any) -> None:
-    body = frame(pb.InputRequest(payload=payload(5)).SerializeToString()) * 100
+    body = frame(pb.StreamingInputCallRequest(payload=payload(5)).SerializeToString()) * 100
     async with serve() as server:
         client = await RawClient.connect(server.port)
         stream_id = client.call("StreamingInputCall", body=None)
         client.send(stream_id, body, end=True)
         await eventually(lambda: client.status(stream_id) == 0)
         answer = b"".join(event.data for event in client.of(ngh2.DataReceived, stream_id))
-        assert pb.InputResponse.FromString(answer[5:]).aggregated_size == 500
+        assert pb.StreamingInputCallResponse.FromString(answer[5:]).aggregated_payload_size == 500
         client.close()
 
 
@@ -146,7 +146,9 @@ async def test_early_answer_stops_the_upload(serve: Any) -> None:
     async with serve() as server:
         client = await RawClient.connect(server.port)
         stream_id = client.call("FullDuplexCall", body=None)
-        asked = pb.OutputRequest(response_status=pb.EchoStatus(code=9, message="enough"))
+        asked = pb.StreamingOutputCallRequest(
+            response_status=pb.EchoStatus(code=9, message="enough")
+        )
         client.send(stream_id, frame(asked.SerializeToString()))
         await eventually(lambda: client.of(ngh2.StreamClosed, stream_id))
         assert client.status(stream_id) == 9

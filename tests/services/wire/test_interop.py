@@ -17,12 +17,12 @@ RESPONSE_SIZES = (31415, 9, 2653, 58979)
 
 def asking(*sizes: int, body: int = 0) -> Any:
     parameters = [pb.ResponseParameters(size=size) for size in sizes]
-    return pb.OutputRequest(response_parameters=parameters, payload=payload(body))
+    return pb.StreamingOutputCallRequest(response_parameters=parameters, payload=payload(body))
 
 
 async def inputs(*sizes: int) -> AsyncIterator[Any]:
     for size in sizes:
-        yield pb.InputRequest(payload=payload(size))
+        yield pb.StreamingInputCallRequest(payload=payload(size))
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:
@@ -45,7 +45,7 @@ async def test_large_unary(serve: Any) -> None:
 async def test_client_streaming(serve: Any) -> None:
     async with serve() as server, server.stub() as stub:
         answer = await stub.StreamingInputCall(inputs(*REQUEST_SIZES))
-        assert answer.aggregated_size == sum(REQUEST_SIZES)
+        assert answer.aggregated_payload_size == sum(REQUEST_SIZES)
 
 
 async def test_server_streaming(serve: Any) -> None:
@@ -86,7 +86,7 @@ async def test_half_duplex_by_the_reader_and_writer_api(serve: Any) -> None:
 async def test_cancel_after_begin(serve: Any) -> None:
     async with serve() as server, server.stub() as stub:
         call = stub.StreamingInputCall()
-        await call.write(pb.InputRequest())
+        await call.write(pb.StreamingInputCallRequest())
         await eventually(lambda: server.servicer.entered)
         assert call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -143,7 +143,7 @@ async def test_status_code_and_message(serve: Any) -> None:
         error = await failure(stub.UnaryCall(pb.SimpleRequest(response_status=status)))
         assert (error.code(), error.details()) == (grpc.StatusCode.UNKNOWN, status.message)
         call = stub.FullDuplexCall()
-        await call.write(pb.OutputRequest(response_status=status))
+        await call.write(pb.StreamingOutputCallRequest(response_status=status))
         assert (await call.code(), await call.details()) == (
             grpc.StatusCode.UNKNOWN,
             status.message,
@@ -166,7 +166,7 @@ async def test_unimplemented_method(serve: Any) -> None:
 
 async def test_unknown_method(serve: Any) -> None:
     async with serve() as server, grpc.aio.insecure_channel(server.target) as channel:
-        error = await failure(channel.unary_unary("/wiretest.TestService/Nothing")(b""))
+        error = await failure(channel.unary_unary("/grpc.testing.TestService/Nothing")(b""))
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
         assert error.details() == "Method not found!"
 
@@ -187,24 +187,28 @@ async def test_client_compressed_unary(serve: Any, algorithm: grpc.Compression) 
 
 async def test_server_compressed_unary(serve: Any) -> None:
     async with serve() as server, server.stub() as stub:
-        request = pb.SimpleRequest(response_size=314159, response_compressed=True)
+        request = pb.SimpleRequest(
+            response_size=314159, response_compressed=pb.BoolValue(value=True)
+        )
         assert (await stub.UnaryCall(request)).payload == payload(314159)
 
 
 async def test_client_compressed_streaming(serve: Any) -> None:
     async with serve() as server, server.stub(compression=grpc.Compression.Gzip) as stub:
         answer = await stub.StreamingInputCall(inputs(*REQUEST_SIZES))
-        assert answer.aggregated_size == sum(REQUEST_SIZES)
+        assert answer.aggregated_payload_size == sum(REQUEST_SIZES)
 
 
 async def test_server_compressed_streaming(serve: Any) -> None:
     parameters = [
-        pb.ResponseParameters(size=31415, compressed=True),
-        pb.ResponseParameters(size=92653, compressed=False),
-        pb.ResponseParameters(size=9, compressed=True),
+        pb.ResponseParameters(size=31415, compressed=pb.BoolValue(value=True)),
+        pb.ResponseParameters(size=92653, compressed=pb.BoolValue(value=False)),
+        pb.ResponseParameters(size=9, compressed=pb.BoolValue(value=True)),
     ]
     async with serve() as server, server.stub() as stub:
-        call = stub.StreamingOutputCall(pb.OutputRequest(response_parameters=parameters))
+        call = stub.StreamingOutputCall(
+            pb.StreamingOutputCallRequest(response_parameters=parameters)
+        )
         assert [len(a.payload.body) async for a in call] == [31415, 92653, 9]
 
 

@@ -14,7 +14,9 @@ from harmost.services.wire import Limits
 async def test_stop_lets_running_calls_end(serve: Any) -> None:
     async with serve() as server, server.stub() as stub:
         parameters = [pb.ResponseParameters(size=5, interval_us=50_000)] * 6
-        call = stub.StreamingOutputCall(pb.OutputRequest(response_parameters=parameters))
+        call = stub.StreamingOutputCall(
+            pb.StreamingOutputCallRequest(response_parameters=parameters)
+        )
         answers = call.__aiter__()
         assert await anext(answers)
         stopping = asyncio.ensure_future(server.server.stop(5))
@@ -91,7 +93,7 @@ async def test_old_connection_drains_and_its_calls_end_in_peace() -> None:
     async with running("wire", limits=limits) as server:
         client = await RawClient.connect(server.port)
         parameters = [pb.ResponseParameters(size=5, interval_us=100_000)] * 8
-        request = pb.OutputRequest(response_parameters=parameters)
+        request = pb.StreamingOutputCallRequest(response_parameters=parameters)
         stream_id = client.call("StreamingOutputCall", body=request.SerializeToString())
         await eventually(lambda: len(client.of(ngh2.GoAwayReceived)) == 2)
         first, second = client.of(ngh2.GoAwayReceived)

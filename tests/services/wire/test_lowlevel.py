@@ -113,7 +113,7 @@ async def test_handler_gives_its_stream_away() -> None:
         async def StreamingOutputCall(self, request: Any, context: wire.Context) -> None:
             stream = context.stream
             loop = asyncio.get_running_loop()
-            answer = pb.OutputResponse().SerializeToString()
+            answer = pb.StreamingOutputCallResponse().SerializeToString()
             loop.call_later(0.01, stream.send, answer)
             loop.call_later(0.02, stream.finish, 0)
             await stream.wait_finished()
@@ -123,7 +123,7 @@ async def test_handler_gives_its_stream_away() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = rpc.TestServiceStub(channel).StreamingOutputCall(pb.OutputRequest())
+        call = rpc.TestServiceStub(channel).StreamingOutputCall(pb.StreamingOutputCallRequest())
         assert len([answer async for answer in call]) == 1
         assert await call.code() is grpc.StatusCode.OK
     await server.stop(0)

@@ -76,20 +76,20 @@ class TestServicer(rpc.TestServiceServicer):
         if request.HasField("response_status"):
             context.set_code(of_code(request.response_status.code))
             context.set_details(request.response_status.message)
-        if request.response_compressed:
+        if request.response_compressed.value:
             context.set_compression(grpc.Compression.Gzip)
         return pb.SimpleResponse(payload=payload(request.response_size))
 
     async def StreamingOutputCall(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """A payload for each parameter, after its interval."""
         await self._echo_metadata(context)
-        if any(parameters.compressed for parameters in request.response_parameters):
+        if any(parameters.compressed.value for parameters in request.response_parameters):
             context.set_compression(grpc.Compression.Gzip)
         for parameters in request.response_parameters:
             await asyncio.sleep(parameters.interval_us / 1e6)
-            if not parameters.compressed:
+            if not parameters.compressed.value:
                 context.disable_next_message_compression()
-            yield pb.OutputResponse(payload=payload(parameters.size))
+            yield pb.StreamingOutputCallResponse(payload=payload(parameters.size))
 
     async def StreamingInputCall(self, requests: Any, context: Any) -> Any:
         """The sum of the sizes."""
@@ -100,7 +100,7 @@ class TestServicer(rpc.TestServiceServicer):
                 size += len(request.payload.body)
         finally:
             self.left += 1
-        return pb.InputResponse(aggregated_size=size)
+        return pb.StreamingInputCallResponse(aggregated_payload_size=size)
 
     async def FullDuplexCall(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         """The payloads that each request asks for, at once."""
@@ -114,7 +114,7 @@ class TestServicer(rpc.TestServiceServicer):
                     context.set_details(status.message)
                     return
                 for parameters in request.response_parameters:
-                    yield pb.OutputResponse(payload=payload(parameters.size))
+                    yield pb.StreamingOutputCallResponse(payload=payload(parameters.size))
         finally:
             self.left += 1
 
@@ -124,7 +124,7 @@ class TestServicer(rpc.TestServiceServicer):
         while (request := await context.read()) is not grpc.aio.EOF:
             sizes.extend(parameters.size for parameters in request.response_parameters)
         for size in sizes:
-            await context.write(pb.OutputResponse(payload=payload(size)))
+            await context.write(pb.StreamingOutputCallResponse(payload=payload(size)))
 
     async def Inspect(self, request: Any, context: Any) -> Any:
         """Keep the context for the test to ask."""
@@ -145,7 +145,7 @@ class TestServicer(rpc.TestServiceServicer):
 
     async def Pour(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """As much as the caller takes."""
-        response = pb.OutputResponse(payload=payload(request.response_size))
+        response = pb.StreamingOutputCallResponse(payload=payload(request.response_size))
         try:
             while True:
                 self.poured += 1
@@ -159,7 +159,7 @@ class TestServicer(rpc.TestServiceServicer):
         await self.released.wait()
         async for request in requests:
             self.read_bytes += len(request.payload.body)
-        return pb.InputResponse(aggregated_size=self.read_bytes)
+        return pb.StreamingInputCallResponse(aggregated_payload_size=self.read_bytes)
 
     async def Break(self, request: Any, context: Any) -> Any:
         """Raises."""
@@ -287,7 +287,7 @@ class RawClient(asyncio.Protocol):
 
     def call(self, method: str, *extra: tuple[bytes, bytes], body: bytes | None = b"") -> int:
         """Begin a call of TestService; `body` None leaves the request open."""
-        path = (b":path", f"/wiretest.TestService/{method}".encode())
+        path = (b":path", f"/grpc.testing.TestService/{method}".encode())
         stream_id = self.session.send_request((path, *GRPC_HEADERS, *extra))
         if body is not None:
             self.session.send_data(stream_id, frame(body), end_stream=True)

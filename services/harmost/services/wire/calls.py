@@ -118,7 +118,10 @@ class Calls:
     async def _run(self, stream: Stream, message: bytes | None) -> None:
         """The task of a call: every way in which it can end, ends here."""
         context = Context(stream)
+        stream.entered = True
         try:
+            if stream.finished:
+                return  # cancelled in the turn in which it began
             route = self._routes.get(stream.path)
             if self._is_guarded or route is None:
                 route = await self._admit(context, route)

@@ -47,6 +47,7 @@ class Stream:
     blocked = False
     headers_sent = False
     remote_ended = False
+    entered = False  # the handler's task has made its first step
     finished = False  # a status was given to the engine, or the stream is gone
     cancelled = False
     closed = False  # the engine knows the stream no more
@@ -266,7 +267,8 @@ class Stream:
 
     def _stop_handler(self) -> None:
         self.cancelled = True
-        if self.task is not None:
+        # A task cancelled before its first step would skip even its finally: it ends itself.
+        if self.task is not None and self.entered:
             self.task.cancel()
         if self.on_cancel is not None:
             on_cancel, self.on_cancel = self.on_cancel, None
