@@ -271,3 +271,27 @@ async def test_caller_that_goes_away_leaves_memory_and_disk_agreeing(
         assert mesh.servicer.current().generation == generation
         assert set(mesh.servicer.current().catalog.tenants) == tenants
         assert "t10" in tenants
+
+
+TENANT = """
+apiVersion: harmost.dev/v1
+kind: Tenant
+metadata: {name: acme/keys}
+spec:
+  principals:
+    - name: app
+      roles: [caller]
+"""
+
+
+async def test_keys_left_out_are_kept_and_an_empty_list_takes_them(mesh: Any) -> None:
+    alice = mesh.caller("acme")
+    text, key = new_key()
+    with_key = f'{TENANT}      keys: [{{id: {key.id}, hash: "{key.hash}"}}]\n'
+    await alice.apply(with_key)
+    await alice.apply(TENANT.replace("[caller]", "[caller, operator]"))
+    kept = mesh.servicer.authenticate(text)
+    assert kept is not None
+    assert kept.roles == {"caller", "operator"}
+    await alice.apply(f"{TENANT}      keys: []\n")
+    assert mesh.servicer.authenticate(text) is None

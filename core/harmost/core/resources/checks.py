@@ -91,7 +91,7 @@ def _check_tenant(spec: TenantSpec, check: _Check) -> None:
 
 
 def _check_keys(principal: Principal, index: int, check: _Check) -> None:
-    for key_index, key in enumerate(principal.keys):
+    for key_index, key in enumerate(principal.keys or ()):
         path = ("principals", index, "keys", key_index)
         if not is_key_id(key.id):
             check.wrong((*path, "id"), "`id` is not a key's id: make one with `harmost key create`")

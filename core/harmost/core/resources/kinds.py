@@ -245,11 +245,15 @@ class Key(Strict, frozen=True):
 
 
 class Principal(Strict, frozen=True):
-    """Someone who calls: keys, what they may do, what they may claim."""
+    """Someone who calls: keys, what they may do, what they may claim.
+
+    `keys` left out are those that the principal has now: a file from Git need not know them. An
+    empty list takes them all away.
+    """
 
     name: str
     roles: tuple[Literal["caller", "author", "finance", "operator"], ...] = ("caller",)
-    keys: tuple[Key, ...] = ()
+    keys: tuple[Key, ...] | None = None
     claims: tuple[
         Literal[
             "purpose",

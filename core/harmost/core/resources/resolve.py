@@ -113,7 +113,7 @@ def _keys(documents: Iterable[ParsedDocument], problems: Problems) -> Mapping[st
             continue
         tenant = parsed.document.metadata.name
         for index, principal in enumerate(parsed.document.spec.principals):
-            for key_index, key in enumerate(principal.keys):
+            for key_index, key in enumerate(principal.keys or ()):
                 owner = KeyOwner(principal, tenant, key)
                 first = owners.setdefault(key.id, owner)
                 if first is not owner:

@@ -80,7 +80,7 @@ def _with_key(document: Document, name: str, roles: tuple[Role, ...], key: Key) 
             f"`--role` ({', '.join(ROLES)})"
         )
     new = old or Principal(name=name)
-    new = msgspec.structs.replace(new, roles=roles or new.roles, keys=(*new.keys, key))
+    new = msgspec.structs.replace(new, roles=roles or new.roles, keys=(*(new.keys or ()), key))
     others = tuple(found for found in spec.principals if found.name != name)
     principals = (*others, new)
     if old is not None:  # keep its place: a diff of the document then shows the key alone

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from harmost.core.errors import Conflict, Forbidden, InvalidDocuments, NotFound
 from harmost.core.limits import DOCUMENTS_BYTES_MAX, DOCUMENTS_MAX
 from harmost.core.resources.dump import content_digest, dump, etag_of
-from harmost.core.resources.kinds import ProviderSpec
+from harmost.core.resources.kinds import ProviderSpec, TenantSpec
 from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
 from harmost.core.tenants import visible
@@ -105,6 +107,7 @@ def change(
         _check_may_remove(running, key, principal)
     kinds: dict[Key, ChangeKind] = dict.fromkeys(remove, "removed")
     changed: dict[Key, StoredDocument] = {}
+    put = [_with_keys_kept(parsed, running) for parsed in put]
     for parsed in put:
         _check_may_put(running, parsed, principal)
         content = dump(parsed.document)
@@ -118,6 +121,24 @@ def change(
         return Change(running, kinds, (), ())
     after = _after(running, put, changed, frozenset(remove), now_ms)
     return Change(after, kinds, tuple(changed.values()), tuple(remove))
+
+
+def _with_keys_kept(parsed: ParsedDocument, running: Running) -> ParsedDocument:
+    """A `Tenant` whose principals have the keys that they have now, where it names none."""
+    spec, old = parsed.document.spec, running.documents.get(parsed.key)
+    if not isinstance(spec, TenantSpec) or old is None:
+        return parsed
+    old_spec = old.parsed.document.spec
+    assert isinstance(old_spec, TenantSpec)  # INVARIANT: found under the same kind
+    keys = {principal.name: principal.keys for principal in old_spec.principals}
+    principals = tuple(
+        msgspec.structs.replace(principal, keys=keys.get(principal.name))
+        if principal.keys is None
+        else principal
+        for principal in spec.principals
+    )
+    spec = msgspec.structs.replace(spec, principals=principals)
+    return parsed._replace(document=msgspec.structs.replace(parsed.document, spec=spec))
 
 
 def _after(
