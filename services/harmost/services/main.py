@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -61,11 +61,11 @@ def run(service: str, settings: Settings) -> int:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one error that matters: ours if there is one, else whatever came first."""
-    ours, others = group.split(HarmostError)
-    error: BaseException | None = ours or others
+    ours, _ = group.split(HarmostError)
+    error: BaseException = ours if ours is not None else group
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error or group
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 async def _serve(service: str, settings: Settings) -> None:
@@ -93,7 +93,7 @@ async def _run(
 
 
 @asynccontextmanager
-async def _policy(settings: Settings) -> AsyncIterator[None]:
+async def _policy(settings: Settings) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
             contextlib.closing(PolicyStore(settings.data_dir / "policy.db"))
@@ -111,7 +111,7 @@ async def _policy(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _budget(settings: Settings) -> AsyncIterator[None]:
+async def _budget(settings: Settings) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
             contextlib.closing(BudgetStore(settings.data_dir / "budget.db"))
@@ -130,7 +130,7 @@ async def _budget(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _telemetry(settings: Settings) -> AsyncIterator[None]:
+async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
             contextlib.closing(TelemetryStore(settings.data_dir / "telemetry.db"))
@@ -149,7 +149,7 @@ async def _telemetry(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _router(settings: Settings) -> AsyncIterator[None]:
+async def _router(settings: Settings) -> AsyncGenerator[None]:
     metadata = bearer(_service_key(settings))
     async with AsyncExitStack() as stack:
         journal = Journal(settings.data_dir / "journal", settings.router_id)
@@ -185,7 +185,7 @@ async def _router(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _sandbox(settings: Settings) -> AsyncIterator[None]:
+async def _sandbox(settings: Settings) -> AsyncGenerator[None]:
     host, _, port = settings.listen.rpartition(":")
     log_path = settings.data_dir / "sandbox-billing.jsonl"
     server = SandboxServer(log_path, defaults=from_environment(os.environ))
@@ -210,7 +210,7 @@ async def _serving(
     *,
     ready: Callable[[float | None], Awaitable[None]] | None = None,
     drain: Callable[[], None] = lambda: None,
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     """Serve until the block ends, then drain.
 
     Health says SERVING after `ready`; `drain` ends the streams that have no end of their own.
@@ -237,7 +237,7 @@ async def _serving(
 @asynccontextmanager
 async def _snapshots(
     settings: Settings, watcher_id: str, listener: Listener = lambda _: None
-) -> AsyncIterator[SnapshotWatcher]:
+) -> AsyncGenerator[SnapshotWatcher]:
     """Watch Policy until the block ends; `listener` hears of each snapshot before it is current."""
     async with channel(settings.policy_address, ca=settings.tls_ca) as policy:
         watcher = SnapshotWatcher(

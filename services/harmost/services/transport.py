@@ -6,7 +6,7 @@ cannot tell them apart. Channels are always grpcio's.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,6 +21,9 @@ __all__ = ["TRANSPORTS", "GrpcServer", "Transport", "bearer", "channel"]
 
 Transport = Literal["wire", "grpcio"]
 TRANSPORTS: tuple[Transport, ...] = ("wire", "grpcio")
+
+# The package has no types, and pyright does not see that `aio` is there on Python >= 3.6.
+_HealthServicer: Any = vars(health)["aio"].HealthServicer
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
@@ -55,9 +58,11 @@ class GrpcServer:
         Raises `InvalidInput` naming the address when it cannot be had.
         """
         self._server = _new(transport, interceptor)
-        self._health = health.aio.HealthServicer()
+        self._health: Any = _HealthServicer()
         self._name = register(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(  # pyright: ignore[reportUnknownMemberType]
+            self._health, self._server
+        )
         names = (self._name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = _bind(self._server, transport, listen, tls)

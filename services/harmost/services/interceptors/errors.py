@@ -46,7 +46,7 @@ def status_of(error: errors.HarmostError) -> grpc.Status:
         details.append(_packed(_bad_request(error)))
     if isinstance(error, errors.RateLimited):
         details.append(_packed(_retry_info(error)))
-    status: grpc.Status = rpc_status.to_status(
+    status: grpc.Status = rpc_status.to_status(  # pyright: ignore[reportUnknownMemberType]
         status_pb2.Status(
             code=STATUS_CODES[type(error)].value[0],
             message=error.message,
@@ -117,7 +117,7 @@ _BY_REASON = {kind.reason: kind for kind in STATUS_CODES}
 
 def _info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
     for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
             for detail in status_pb2.Status.FromString(value).details:
                 info = error_details_pb2.ErrorInfo()
                 if detail.Unpack(info) and info.domain == DOMAIN:

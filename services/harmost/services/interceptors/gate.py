@@ -5,7 +5,7 @@ Wrapping is done once for each method, not for each call. Health and reflection 
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -74,7 +74,8 @@ class Gate(grpc.aio.ServerInterceptor):
 
         def admit(context: Context) -> None:
             PRINCIPAL.set(self._principal(context, roles, method))
-            remaining_s = context.time_remaining()
+            # None without a deadline, whatever the stubs say.
+            remaining_s = cast("float | None", context.time_remaining())
             if remaining_s is not None and remaining_s <= 0:
                 raise DeadlineExceeded("the deadline has passed before the call began")
 

@@ -5,7 +5,7 @@ Everything here is memory of one Router, bounded, and decided without waiting.
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from harmost.core.errors import AlreadyExists, Conflict, InvalidInput, RateLimited
@@ -71,7 +71,7 @@ class IdempotencyKeys:
     @contextmanager
     def claimed(
         self, principal: str, key: str, body_digest: bytes, record_id: str
-    ) -> Iterator[None]:
+    ) -> Generator[None]:
         """Hold `key` while the call runs. An empty key claims nothing.
 
         Raises `Conflict` while another call holds it, `AlreadyExists` after one did.

@@ -7,7 +7,7 @@ sent again until it is taken.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
@@ -86,7 +86,7 @@ class BudgetClient:
         return len(self._owed)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """Send what is owed until the block ends; then try once more."""
         async with asyncio.TaskGroup() as tasks:
             payer = tasks.create_task(self._pay_forever(), name="router.budget.pay")

@@ -8,9 +8,9 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import grpc
 
@@ -58,7 +58,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self._closing: asyncio.TaskGroup | None = None
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """Own the tasks that settle abandoned calls; the end waits for them."""
         async with asyncio.TaskGroup() as self._closing:
             yield
@@ -143,7 +143,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     # --- admit --------------------------------------------------------------------------------------
 
     @contextmanager
-    def _admitted(self, request: AnyChatRequest, context: Context) -> Iterator[Mission]:
+    def _admitted(self, request: AnyChatRequest, context: Context) -> Generator[Mission]:
         """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
         principal, snapshot = current_principal(), self._snapshots.current()
         call = self._admit(request, principal, snapshot)
@@ -193,7 +193,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         return call_of(request, principal=principal, tenant=tenant)
 
     def _abandon(self, mission: Mission, context: Context) -> None:
-        remaining_s = context.time_remaining()
+        # None without a deadline, whatever the stubs say.
+        remaining_s = cast("float | None", context.time_remaining())
         late = remaining_s is not None and remaining_s <= 0
         assert self._closing is not None  # INVARIANT: calls are served inside `running`
         self._closing.create_task(self._close_abandoned(mission, late), name="router.abandoned")

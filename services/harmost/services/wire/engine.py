@@ -122,11 +122,14 @@ class Engine:
     def is_flushed(self, stream_id: int) -> bool:
         """Whether an ended answer has left `take`: its body has, and no window held it back."""
         session = self._session
-        return (
-            session.queued_body_size(stream_id) == 0
-            and session.remote_window_size > 0
-            and session.stream_remote_window_size(stream_id) > 0
-        )
+        try:
+            return (
+                session.queued_body_size(stream_id) == 0
+                and session.remote_window_size > 0
+                and session.stream_remote_window_size(stream_id) > 0
+            )
+        except EngineError:
+            return True  # the stream or the connection is ending by itself
 
     def ping(self, opaque_data: bytes) -> None:
         """Queue a PING with eight bytes that its acknowledgement repeats."""

@@ -81,7 +81,7 @@ class Stream:
                 self.send_headers()
             connection.put(self.id, frames)
         except EngineError:
-            return False  # reset in this turn: the event that says so is on its way
+            return self._refused()
         if not connection.flush_due:
             connection.schedule()
         self.unsent_bytes += len(frames)
@@ -89,6 +89,15 @@ class Stream:
             connection.block(self)
             return False
         return True
+
+    def _refused(self) -> bool:
+        """The stream or its connection is ending: no event may ever say so, so the call ends here.
+
+        In the next turn: the handler that is sending must see its own cancel at an await.
+        """
+        self.connection.block(self)
+        self.connection.loop.call_soon(self.lost)
+        return False
 
     def send_compressed(self, message: bytes) -> bool:
         """Queue one serialized message as gzip."""
