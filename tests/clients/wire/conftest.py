@@ -23,6 +23,7 @@ sys.path.insert(0, str(SERVICES))
 import wire_harness as harness
 from grpc_reflection.v1alpha import reflection
 
+COMMAND_S = 240.0  # a first build included
 Run = Callable[..., Awaitable[tuple[int, str]]]
 
 
@@ -35,12 +36,14 @@ async def run_command(*command: str | Path, cwd: Path = HERE, **more: str) -> tu
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    killer = asyncio.get_running_loop().call_later(COMMAND_S, process.kill)
     try:
         output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
+    finally:
+        killer.cancel()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, output.decode(errors="replace")
 
 

@@ -157,3 +157,16 @@ async def test_no_task_or_stream_is_left_behind() -> None:
         client.close()
         await eventually(lambda: server.servicer.cancelled == 50)
     assert len(asyncio.all_tasks()) <= before
+
+
+async def test_peer_that_says_goodbye_is_let_go_when_its_calls_have_ended() -> None:
+    async with running("wire") as server:
+        client = await RawClient.connect(server.port)
+        parameters = [pb.ResponseParameters(size=5, interval_us=50_000)] * 3
+        request = pb.StreamingOutputCallRequest(response_parameters=parameters)
+        stream_id = client.call("StreamingOutputCall", body=request.SerializeToString())
+        await eventually(lambda: client.of(ngh2.ResponseReceived, stream_id))
+        client.session.send_goaway(0)
+        client.flush()
+        await asyncio.wait_for(client.closed, 5)
+        assert client.status(stream_id) == 0

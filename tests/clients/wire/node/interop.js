@@ -135,6 +135,7 @@ const cases = {
   }
   client.close();
   unimplemented.close();
+  process.exit(0); // grpc-js may hold its sockets for a while
 })().catch((error) => {
   console.error(error);
   process.exit(1);
