@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import grpc
@@ -46,6 +47,8 @@ from harmost.telemetry.v1 import telemetry_pb2_grpc
 __all__ = ["SERVICES", "run"]
 
 log = logging.getLogger(__name__)
+
+KEY_CHARS_MIN = 32
 
 Register = Callable[[grpc.aio.Server], str]
 
@@ -105,7 +108,7 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
             policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
             return "harmost.policy.v1.PolicyService"
 
-        keys = authenticator(_service_key(settings), servicer.current)
+        keys = _authenticate(settings, servicer.current)
         await stack.enter_async_context(_serving(settings, register, keys, drain=servicer.drain))
         yield
 
@@ -124,7 +127,7 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
             budget_pb2_grpc.add_BudgetServiceServicer_to_server(servicer, server)
             return "harmost.budget.v1.BudgetService"
 
-        keys = authenticator(_service_key(settings), snapshots.current)
+        keys = _authenticate(settings, snapshots.current)
         await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
         yield
 
@@ -143,7 +146,7 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(servicer, server)
             return "harmost.telemetry.v1.TelemetryService"
 
-        keys = authenticator(_service_key(settings), snapshots.current)
+        keys = _authenticate(settings, snapshots.current)
         await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
         yield
 
@@ -179,7 +182,7 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
             router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, server)
             return "harmost.router.v1.RouterService"
 
-        keys = authenticator(_service_key(settings), snapshots.current)
+        keys = _authenticate(settings, snapshots.current)
         await stack.enter_async_context(_serving(settings, register, keys))
         yield
 
@@ -255,20 +258,33 @@ def _providers(snapshot: CompiledSnapshot) -> dict[str, ProviderSpec]:
     return {name: provider.spec for name, provider in snapshot.catalog.providers.items()}
 
 
+def _authenticate(settings: Settings, snapshot: Callable[[], CompiledSnapshot]) -> Authenticate:
+    admin = settings.admin_key_file
+    return authenticator(
+        service_key=_service_key(settings),
+        admin_key=_secret(admin, "admin") if admin is not None else None,
+        snapshot=snapshot,
+    )
+
+
 def _service_key(settings: Settings) -> str:
     path = settings.service_key_file
     if path is None:
         raise InvalidInput("no service key: give `--service-key-file`")
+    return _secret(path, "service")
+
+
+def _secret(path: Path, what: str) -> str:
     try:
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(
-            f"the service key `{path}` cannot be read: {error}: "
-            "name a file that holds the deployment's service key"
+            f"the {what} key `{path}` cannot be read: {error}: name a file that holds it"
         ) from None
-    if len(key) < 32:
+    if len(key) < KEY_CHARS_MIN:
         raise InvalidInput(
-            f"the service key in `{path}` is shorter than 32 characters: make a longer one"
+            f"the {what} key in `{path}` is shorter than {KEY_CHARS_MIN} characters: "
+            "make a longer one"
         )
     return key
 

@@ -15,6 +15,7 @@ GRACE_S_MAX = 3_600.0
 class Settings:
     """What a service needs to start. Addresses are "host:port"; a service ignores what it needs not.
 
+    The service key is what services show each other, the admin key is who may do everything.
     `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
     `grace_s` is how long running calls may go on after the request to stop.
     """
@@ -22,6 +23,7 @@ class Settings:
     listen: str
     data_dir: Path
     service_key_file: Path | None = None
+    admin_key_file: Path | None = None
     transport: str = "wire"
     tls_cert: Path | None = None
     tls_key: Path | None = None

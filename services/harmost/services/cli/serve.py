@@ -31,6 +31,15 @@ ServiceKey = Annotated[
         help="The key that the services of this deployment show each other.",
     ),
 ]
+AdminKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--admin-key-file",
+        metavar="FILE",
+        envvar="HARMOST_ADMIN_KEY_FILE",
+        help="The key of who may do everything in this deployment.",
+    ),
+]
 Transport = Annotated[
     str,
     typer.Option("--transport", envvar="HARMOST_TRANSPORT", help="wire (our own) or grpcio."),
@@ -93,6 +102,7 @@ def router(
     listen: Listen = f"127.0.0.1:{PORT}",
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
+    admin_key_file: AdminKey = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -113,6 +123,7 @@ def router(
         listen=listen,
         data_dir=data,
         service_key_file=service_key_file,
+        admin_key_file=admin_key_file,
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,
@@ -131,6 +142,7 @@ def policy(
     listen: Listen = f"127.0.0.1:{PORT + 1}",
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
+    admin_key_file: AdminKey = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -146,6 +158,7 @@ def policy(
         listen=listen,
         data_dir=data,
         service_key_file=service_key_file,
+        admin_key_file=admin_key_file,
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,
@@ -159,6 +172,7 @@ def telemetry(
     listen: Listen = f"127.0.0.1:{PORT + 3}",
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
+    admin_key_file: AdminKey = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -176,6 +190,7 @@ def telemetry(
         listen=listen,
         data_dir=data,
         service_key_file=service_key_file,
+        admin_key_file=admin_key_file,
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,

@@ -1,4 +1,4 @@
-"""From a key to its principal: the deployment's own service key, or a key of a `Tenant` document."""
+"""From a key to its principal: the deployment's own two keys, or a key of a `Tenant` document."""
 
 import hashlib
 import hmac
@@ -7,21 +7,34 @@ from collections.abc import Callable
 
 from harmost.core.errors import NotPossibleNow
 from harmost.core.resources.snapshot import CompiledSnapshot
+from harmost.router.v1 import router_pb2
 from harmost.services.interceptors.gate import Authenticate
 from harmost.services.interceptors.principal import Principal
 
 __all__ = ["authenticator"]
 
 SERVICE = Principal(name="service", tenant="", roles=frozenset({"service"}))
+ADMIN = Principal(
+    name="admin",
+    tenant="",
+    roles=frozenset({"caller", "author", "finance", "operator"}),
+    claims=frozenset(field.name for field in router_pb2.Claims.DESCRIPTOR.fields),
+)
 
 
-def authenticator(service_key: str, snapshot: Callable[[], CompiledSnapshot]) -> Authenticate:
-    """Authenticate by `service_key` (compared in constant time) or by the running snapshot's keys."""
-    service_digest = hashlib.sha256(service_key.encode()).digest()
+def authenticator(
+    *, service_key: str, admin_key: str | None, snapshot: Callable[[], CompiledSnapshot]
+) -> Authenticate:
+    """Authenticate by the deployment's own keys, in constant time, or by the running snapshot's."""
+    own = [(_digest(service_key), SERVICE)]
+    if admin_key is not None:
+        own.append((_digest(admin_key), ADMIN))
 
     def authenticate(token: str) -> Principal | None:
-        if hmac.compare_digest(hashlib.sha256(token.encode()).digest(), service_digest):
-            return SERVICE
+        shown = _digest(token)
+        for digest, principal in own:
+            if hmac.compare_digest(shown, digest):
+                return principal
         try:
             found = snapshot().authenticate(token, time.time())
         except NotPossibleNow:
@@ -36,3 +49,7 @@ def authenticator(service_key: str, snapshot: Callable[[], CompiledSnapshot]) ->
         )
 
     return authenticate
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

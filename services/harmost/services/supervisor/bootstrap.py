@@ -1,36 +1,27 @@
-"""The first start: documents from the examples, and a key with which a person can do everything."""
+"""The first start: documents from the examples."""
 
-import time
 from pathlib import Path
 
-from harmost.client import Client
-from harmost.client.errors import HarmostError, ServiceUnavailable, Unauthenticated
-from harmost.client.transport import Tls
 from harmost.core.errors import InvalidInput
-from harmost.core.resources.parse import Source, parse_sources
 from harmost.policy.v1 import policy_pb2
 from harmost.policy.v1.policy_pb2_grpc import PolicyServiceStub
-from harmost.services.operate.endpoints import ADMIN_KEY, Endpoints
-from harmost.services.operate.keys import ROLES, create_key, write_secret
+from harmost.services.operate.endpoints import Endpoints
 from harmost.services.operate.session import Session
 
-__all__ = ["admitted", "prepare"]
+__all__ = ["prepare"]
 
-PRINCIPAL = "admin"
 SUFFIXES = (".yaml", ".yml")
-POLL_S = 0.1
 
 
 def prepare(
     *,
-    data_dir: Path,
     endpoints: Endpoints,
     previous: Endpoints | None,
     examples: Path | None,
     service_key: str,
     tls_ca: Path | None,
 ) -> list[str]:
-    """Fill an empty Policy store, make the admin key, say in lines what was done. Blocks."""
+    """Fill an empty Policy store; say in lines what was done. Blocks."""
     said: list[str] = []
     with Session(endpoints.policy, PolicyServiceStub, key=service_key, tls_ca=tls_ca) as policy:
         was_empty = _is_empty(policy)
@@ -38,36 +29,10 @@ def prepare(
             count = _apply(policy, _examples(examples, endpoints.sandbox))
             said.append(f"applied {count} documents from {examples}")
         elif was_empty:
-            said.append(
-                "there are no documents yet: `harmost apply -f DIR --key-file "
-                f"{data_dir / 'service.key'}`"
-            )
-            return said
+            said.append("there are no documents yet: `harmost apply -f DIR`")
         elif previous is not None and _moved(policy, previous.sandbox, endpoints.sandbox):
             said.append(f"the sandbox's providers now point to {endpoints.sandbox}")
-        path = data_dir / ADMIN_KEY
-        tenant = _root_tenant(policy)
-        if tenant and (was_empty or not path.exists()):
-            key = create_key(policy, tenant=tenant, principal=PRINCIPAL, roles=ROLES)
-            write_secret(path, key)
-            said.append(f"made the admin key of `{tenant}`: {path}")
     return said
-
-
-def admitted(address: str, key: str, *, tls_ca: Path | None, timeout_s: float) -> bool:
-    """Whether the Router takes `key` within `timeout_s`: its snapshot must have come. Blocks."""
-    deadline = time.monotonic() + timeout_s
-    with Client(address, key, Tls(ca=tls_ca) if tls_ca else None) as client:
-        while True:
-            try:
-                client.profiles(timeout_s=2)
-                return True
-            except (Unauthenticated, ServiceUnavailable):
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(POLL_S)
-            except HarmostError:
-                return True  # it was let in, whatever it was told then
 
 
 def _is_empty(policy: Session) -> bool:
@@ -111,12 +76,3 @@ def _moved(policy: Session, old: str, new: str) -> bool:
 def _apply(policy: Session, sources: list[policy_pb2.Source]) -> int:
     answer = policy.call("Apply", policy_pb2.ApplyRequest(sources=sources))
     return len(answer.changes)
-
-
-def _root_tenant(policy: Session) -> str:
-    request = policy_pb2.ListResourcesRequest(kind="Tenant", page_size=1_000)
-    for page in policy.pages("ListResources", request):
-        for found in page.resources:
-            if "/" not in parse_sources([Source("", found.yaml)])[0].document.metadata.name:
-                return str(found.name)
-    return ""

@@ -9,10 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harmost.core.errors import InvalidInput
+from harmost.core.resources.keys import new_key
 from harmost.services.addresses import split_address
+from harmost.services.operate.endpoints import ADMIN_KEY
 from harmost.services.operate.keys import write_secret
 
-__all__ = ["SERVICE_KEY", "check_free", "free_ports", "held", "service_key"]
+__all__ = ["SERVICE_KEY", "admin_key", "check_free", "free_ports", "held", "service_key"]
 
 LOCK = "up.lock"
 SERVICE_KEY = "service.key"
@@ -41,6 +43,14 @@ def service_key(data_dir: Path) -> Path:
     path = data_dir / SERVICE_KEY
     if not path.exists():
         write_secret(path, secrets.token_urlsafe(32))
+    return path
+
+
+def admin_key(data_dir: Path) -> Path:
+    """The file of the key with which a person can do everything; made at the first start, mode 0600."""
+    path = data_dir / ADMIN_KEY
+    if not path.exists():
+        write_secret(path, new_key()[0])
     return path
 
 

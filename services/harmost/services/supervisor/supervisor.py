@@ -18,7 +18,7 @@ from harmost.core.errors import InvalidInput
 from harmost.services.addresses import split_address
 from harmost.services.operate.endpoints import ADMIN_KEY, SERVICES, Endpoints
 from harmost.services.supervisor import premises
-from harmost.services.supervisor.bootstrap import admitted, prepare
+from harmost.services.supervisor.bootstrap import prepare
 from harmost.services.supervisor.child import Child
 from harmost.services.supervisor.health import wait_until_healthy
 from harmost.services.supervisor.logs import LogFile, Terminal
@@ -26,7 +26,6 @@ from harmost.services.supervisor.logs import LogFile, Terminal
 __all__ = ["Plan", "Supervisor", "endpoints_for", "run"]
 
 START_S = 30.0
-ADMITTED_S = 15.0
 ROUTER_GRACE_S = 10.0
 OTHERS_GRACE_S = 3.0
 # Beyond the grace of its running calls a service needs a moment to close its files.
@@ -65,6 +64,7 @@ class Plan:
         if service == "sandbox":
             return words
         words += ["--service-key-file", str(key_file), "--transport", self.transport]
+        words += ["--admin-key-file", str(self.data_dir / ADMIN_KEY)]
         words += ["--grace", str(ROUTER_GRACE_S if service == "router" else OTHERS_GRACE_S)]
         words += _flag("--tls-cert", self.tls_cert) + _flag("--tls-key", self.tls_key)
         if service != "policy":
@@ -174,6 +174,7 @@ async def run(plan: Plan, announce: Callable[[list[str]], None]) -> None:
         with premises.held(plan.data_dir):
             premises.check_free(plan.listens())
             key_file = premises.service_key(plan.data_dir)
+            premises.admin_key(plan.data_dir)
             supervisor = Supervisor(plan, terminal.say)
             stop = _stop_on_signals(supervisor, terminal.say)
             commands = {name: plan.command(name, key_file) for name in plan.listens()}
@@ -199,7 +200,6 @@ async def _start(
     await supervisor.start("sandbox", "policy")
     said = await asyncio.to_thread(
         prepare,
-        data_dir=plan.data_dir,
         endpoints=plan.endpoints,
         previous=previous,
         examples=plan.examples,
@@ -209,23 +209,7 @@ async def _start(
     plan.endpoints.write(plan.data_dir)
     await supervisor.start("budget", "telemetry")
     await supervisor.start("router")
-    said += await asyncio.to_thread(_doubts, plan)
     announce(said)
-
-
-def _doubts(plan: Plan) -> list[str]:
-    path = plan.data_dir / ADMIN_KEY
-    if not path.exists():
-        return []
-    key = path.read_text(encoding="ascii").strip()
-    if admitted(plan.endpoints.router, key, tls_ca=plan.tls_ca, timeout_s=ADMITTED_S):
-        return []
-    service_key = plan.data_dir / premises.SERVICE_KEY
-    doubt = (
-        f"the router does not take the key in {path}: make one with `harmost key create --key-file"
-        f" {service_key}`"
-    )
-    return [doubt]
 
 
 def _stop_on_signals(supervisor: Supervisor, say: Callable[[str, str], None]) -> asyncio.Event:
