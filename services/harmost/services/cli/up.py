@@ -1,5 +1,6 @@
 """`harmost up`: the whole mesh on this machine."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -140,7 +141,7 @@ def _announce(
         f"  also   {others}",
         f"  data   {data.absolute()} (admin key: admin.key, logs: logs/)",
         *(f"  note   {text}" for text in said),
-        f'  try    harmost chat hello "What is a harmost?"{where}',
+        f'  try    {_command()} chat hello "What is a harmost?"{where}',
         "Ctrl-C ends",
     ]
     print("\n".join(lines), flush=True)
@@ -160,3 +161,12 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
+
+
+def _command() -> str:
+    """How this command is typed here: from a checkout, `make run` has no `harmost` on the PATH."""
+    command = Path(sys.executable).with_name("harmost")
+    try:
+        return str(command.relative_to(Path.cwd()))
+    except ValueError:
+        return "harmost"

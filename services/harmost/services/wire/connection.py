@@ -22,6 +22,7 @@ from .engine import (
     RequestReceived,
     SettingsReceived,
     StreamClosed,
+    StreamReset,
     TrailersReceived,
     WindowUpdated,
 )
@@ -38,6 +39,13 @@ _METHOD_NOT_ALLOWED: tuple[Header, ...] = ((b":status", b"405"),)
 _CONTENT_TYPES = frozenset(
     {b"application/grpc", b"application/grpc+proto", b"application/grpc+json"}
 )
+
+# What one turn of the loop takes of one connection when others may be waiting.
+_SLICE_BYTES = 4096
+_RESET_SLICE_BYTES = 512
+_TURN_CALLS_MAX = 64
+_TURN_RESETS_MAX = 16
+_RESET_DELAY_S = 0.005
 
 
 class Owner(Protocol):
@@ -77,6 +85,9 @@ class Connection(asyncio.Protocol):
         self._begin: Callable[[Stream], None] = owner.begin
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._backlog = bytearray()  # read, and not yet given to the engine
+        self._begun = 0  # calls begun, and streams reset, in this turn
+        self._resets = 0
         self._blocked: list[Stream] = []  # wait for room
         self._unread: list[Stream] = []  # answered before the request ended
         self._deferred: list[Stream] = []  # began while congested
@@ -124,19 +135,64 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer; answers to them go out at the end of the turn."""
-        if self._transport is None:
-            return
         self.lifetime.heard = True
+        if self._backlog:
+            self._backlog += data
+        elif len(data) > _SLICE_BYTES:
+            self._receive_slices(data)
+        else:
+            self._receive(data)
+
+    def _receive(self, data: bytes | memoryview) -> bool:
+        """Feed the engine; False when the connection has ended."""
+        if self._transport is None:
+            return False
         try:
             self.engine.receive(data)
         except EngineError as error:
             self._transport.write(self.engine.farewell(error))
             self._transport.close()
-            return
+            return False
         self._handle(self.engine.events())
         if not self.flush_due:
             self.flush_due = True
             self.loop.call_soon(self._flush)
+        return True
+
+    def _receive_slices(self, data: bytes) -> None:
+        """Take a large read piece by piece, and no more in this turn than is fair to others.
+
+        A peer that opens or resets streams by the thousand in one read would hold the loop for
+        tens of milliseconds; one that resets is made to wait, too.
+        """
+        size = _RESET_SLICE_BYTES if self._resets > _TURN_RESETS_MAX else _SLICE_BYTES
+        self._begun = 0
+        self._resets //= 2  # suspicion fades over some turns
+        view = memoryview(data)
+        for start in range(0, len(data), size):
+            end = start + size
+            if not self._receive(view[start:end]):
+                return
+            if self._begun > _TURN_CALLS_MAX or self._resets > _TURN_RESETS_MAX:
+                self._postpone(data[end:])
+                return
+
+    def _postpone(self, rest: bytes) -> None:
+        wire = self._transport
+        if wire is None:
+            return
+        if rest:
+            self._backlog += rest
+            wire.pause_reading()
+            delay_s = _RESET_DELAY_S if self._resets > _TURN_RESETS_MAX else 0.0
+            self.loop.call_later(delay_s, self._receive_backlog)
+
+    def _receive_backlog(self) -> None:
+        data = bytes(self._backlog)
+        self._backlog.clear()
+        self._receive_slices(data)
+        if not self._backlog and self._transport is not None:
+            self._transport.resume_reading()
 
     # --- Events ----------------------------------------------------------------------------------
 
@@ -155,6 +211,8 @@ class Connection(asyncio.Protocol):
                 stream = streams.pop(event.stream_id, None)
                 if stream is not None:
                     stream.lost()
+            elif isinstance(event, StreamReset):
+                self._resets += 1  # the StreamClosed that follows ends the call
             else:
                 self._control(event)
 
@@ -187,6 +245,7 @@ class Connection(asyncio.Protocol):
         stream = Stream(self, stream_id, headers[b":path"], event.headers)
         self.streams[stream_id] = stream
         self.lifetime.calls += 1
+        self._begun += 1
         if event.end_stream:
             stream.remote_ended = True
         encoding = headers.get(b"grpc-encoding")

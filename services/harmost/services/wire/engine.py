@@ -23,6 +23,7 @@ from ngh2 import (
     Setting,
     SettingsReceived,
     StreamClosed,
+    StreamReset,
     TrailersReceived,
     WindowUpdated,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "RequestReceived",
     "SettingsReceived",
     "StreamClosed",
+    "StreamReset",
     "TrailersReceived",
     "WindowUpdated",
 ]
@@ -102,7 +104,7 @@ class Engine:
         session.set_local_window_size(limits.connection_window_bytes)
         self._session = session
         self.last_stream_id = 0
-        self.receive: Callable[[bytes], None] = session.receive_data
+        self.receive: Callable[[bytes | memoryview], None] = session.receive_data
         self.events: Callable[[], list[Event]] = session.events
         self.take: Callable[[], bytes] = session.data_to_send
         self.respond = session.send_response

@@ -37,7 +37,7 @@ class Limits:
 
     # Sending: a writer waits when its stream, or its whole connection, has this much unsent.
     stream_unsent_bytes_max: int = 16 * KIB
-    connection_unsent_bytes_max: int = 8 * MIB
+    connection_unsent_bytes_max: int = 2 * MIB
     socket_unsent_bytes_max: int = 256 * KIB
 
     # Floods, as (burst, per second). A connection that carries `streams_max` calls of which 10 % are
