@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from grpc.aio import EOF, AbortError
@@ -167,8 +167,10 @@ class Calls:
         except Exception as error:  # noqa: BLE001 - the task root
             self._unexpected(context, error)
         finally:
-            context.run_done_callbacks()
-            self.running.discard(cast("asyncio.Task[None]", stream.task))
+            if context.has_callbacks:
+                context.run_done_callbacks()
+            if stream.task is not None:
+                self.running.discard(stream.task)
 
     def _unexpected(self, context: Context, error: Exception) -> None:
         if context.stream.cancelled:

@@ -31,6 +31,7 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
     _trailing: tuple[tuple[str, str | bytes], ...] = ()
     _callbacks: list[Callable[[Any], object]] | None = None
     _compress_next = True
+    has_callbacks = False
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -199,6 +200,7 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
         """Call `callback(context)` when the call is over."""
         if self._callbacks is None:
             self._callbacks = []
+        self.has_callbacks = True
         self._callbacks.append(callback)
 
     def run_done_callbacks(self) -> None:

@@ -12,7 +12,6 @@ from . import addresses, status
 from .calls import Calls, StreamHandler
 from .connection import Connection
 from .limits import Limits
-from .stream import Stream
 from .tls import TlsContext, TlsFiles
 
 __all__ = ["Server"]
@@ -49,6 +48,7 @@ class Server(grpc.aio.Server):
             executor=migration_thread_pool,
         )
         self._calls.add_generic(handlers or ())
+        self.begin = self._calls.begin  # connections hand new calls over without a detour
         self._reuse_port = dict(options or ()).get("grpc.so_reuseport", 1) != 0
         self._sockets: list[tuple[socket.socket, TlsContext | None]] = []
         self._listeners: list[asyncio.Server] = []
@@ -185,10 +185,6 @@ class Server(grpc.aio.Server):
                 tls.reload_if_changed()
 
     # --- For connections -------------------------------------------------------------------------
-
-    def begin(self, stream: Stream) -> None:
-        """Take a new call."""
-        self._calls.begin(stream)
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more connection."""
