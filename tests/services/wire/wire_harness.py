@@ -9,6 +9,7 @@ import importlib
 import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ class TestServicer(rpc.TestServiceServicer):
         self.entered = 0
         self.read_bytes = 0
         self.released = asyncio.Event()
-        self.contexts: list[Any] = []
+        self.contexts: deque[Any] = deque(maxlen=10)  # a soak must not be what keeps them
         self.on_call: Callable[[Any], Awaitable[None]] | None = None
 
     async def EmptyCall(self, request: Any, context: Any) -> Any:
