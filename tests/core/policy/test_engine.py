@@ -111,6 +111,33 @@ def test_an_allow_excepts_from_denies_of_lower_priority_only() -> None:
     assert denied_by(decide(allow, Rule(name="a", deny="x", priority=6))) == "a"
 
 
+@pytest.mark.parametrize(
+    ("allowing", "denying", "effect"),
+    [
+        ("", "acme", "allow"),
+        ("acme", "acme", "allow"),
+        ("acme", "acme/retail", "allow"),
+        ("acme", "", "deny"),
+        ("acme/retail", "acme", "deny"),
+    ],
+)
+def test_an_allow_excepts_from_no_deny_of_a_tenant_above(
+    allowing: str, denying: str, effect: str
+) -> None:
+    policies = [
+        (
+            Metadata(name="ours", tenant=allowing),
+            PolicySpec(rules=(Rule(name="free", allow=True, priority=1_000),)),
+        ),
+        (
+            Metadata(name="theirs", tenant=denying),
+            PolicySpec(rules=(Rule(name="never", deny="x"),)),
+        ),
+    ]
+    decision = compile_policies(policies, generation=1).decide(REQUEST, [EU])
+    assert decision.effect == effect
+
+
 def test_an_excepted_deny_is_still_named() -> None:
     decision = decide(Rule(name="a", deny="x"), Rule(name="b", allow=True, priority=1))
     assert named(decision) == ["b", "a"]

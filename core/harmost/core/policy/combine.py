@@ -1,10 +1,11 @@
 """What matching rules add up to. The table in engine.py says how effects combine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.match import Match, all_of
 from harmost.core.policy.rules import CompiledRule
+from harmost.core.tenants import visible
 
 __all__ = ["combined"]
 
@@ -55,15 +56,19 @@ def _taken(
     taken_by: dict[int, RuleHit] = {}
     remaining = everything
     denied_by: RuleHit | None = None
-    excepted = excepted_below = 0  # by allow rules above this priority; by those down to it
+    # By tenant: what its allow rules above this priority except from, and those down to it.
+    excepted: dict[str, int] = {}
+    excepted_below: dict[str, int] = {}
     priority = None
     for match in filter(_enforced, matches):
+        tenant = match.rule.tenant
         if match.rule.priority != priority:
-            excepted, priority = excepted_below, match.rule.priority
+            excepted, priority = dict(excepted_below), match.rule.priority
         if match.hit.effect == "allow":
-            excepted_below |= match.mask
+            excepted_below[tenant] = excepted_below.get(tenant, 0) | match.mask
             continue
-        denied = match.mask & ~excepted if match.hit.effect == "deny" else match.unmet
+        is_deny = match.hit.effect == "deny"
+        denied = match.mask & ~_excepted(tenant, excepted) if is_deny else match.unmet
         taken = denied & remaining
         if not taken:
             continue
@@ -72,6 +77,15 @@ def _taken(
         if not remaining:
             denied_by = match.hit
     return taken_by, remaining, denied_by
+
+
+def _excepted(tenant: str, by_tenant: Mapping[str, int]) -> int:
+    """Where a deny rule of `tenant` does not count: no one excepts from what stands above them."""
+    excepted = 0
+    for allowing, mask in by_tenant.items():
+        if visible(allowing, tenant):
+            excepted |= mask
+    return excepted
 
 
 def _bits(mask: int) -> list[int]:

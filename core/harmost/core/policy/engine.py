@@ -6,7 +6,8 @@ some, and then its effect is for those only. Without candidates, rules that ask 
 
     effect      where it matches                                  combined
     deny        the candidate goes; all gone: the call is denied  any one suffices, first in order is named
-    allow       deny rules of lower priority do not count         deny wins at equal priority
+    allow       deny rules of lower priority do not count, if     deny wins at equal priority
+                they are of the policy's tenant or below it
     require     the candidate goes unless `require` is true       all must be met
     redact      the class is replaced                             union; "label" before "mask_last4"
     cap_tokens  output is limited                                 the tightest
