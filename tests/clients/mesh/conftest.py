@@ -41,7 +41,7 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> N
         env=env or GO_ENV,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -12,7 +12,7 @@ STREAM_CHAT = "harmost.router.v1.RouterService/StreamChat"
 CHAT = "harmost.router.v1.RouterService/Chat"
 FROM_PROTOS = ("-import-path", str(ROOT / "protos"), "-proto", "harmost/router/v1/router.proto")
 
-pytestmark = pytest.mark.timeout(600)  # the first run fetches and builds the clients
+pytestmark = pytest.mark.timeout(900)  # the first run fetches and builds the clients
 
 
 def question(text: str = "hi [[sandbox output_tokens=5]]") -> str:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(900)
 
 # Cases that need the server to answer a GET with a body: a gRPC server answers it with 405.
 NO_BODY = "answers GET without a body, so there is no DATA to wait for"

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "services" / "wire"))
 from wire_harness import HERE, payload, pb, rpc
 
-pytestmark = pytest.mark.timeout(300)  # the first run builds
+pytestmark = pytest.mark.timeout(900)  # the first run builds
 
 
 async def test_grpc_go_passes_its_own_interop_cases(

@@ -48,12 +48,17 @@ def status_of(error: errors.HarmostError) -> grpc.Status:
         details.append(_packed(_retry_info(error)))
     status: grpc.Status = rpc_status.to_status(  # pyright: ignore[reportUnknownMemberType]
         status_pb2.Status(
-            code=STATUS_CODES[type(error)].value[0],
+            code=_code_of(error).value[0],
             message=error.message,
             details=details,
         )
     )
     return status
+
+
+def _code_of(error: errors.HarmostError) -> grpc.StatusCode:
+    # Other modules refine these classes; what they add means the same to a caller.
+    return next(STATUS_CODES[kind] for kind in type(error).__mro__ if kind in STATUS_CODES)
 
 
 def _error_info(error: errors.HarmostError) -> error_details_pb2.ErrorInfo:
