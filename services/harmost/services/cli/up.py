@@ -25,6 +25,9 @@ def up(
         Path,
         typer.Option("--data", metavar="DIR", envvar="HARMOST_DATA_DIR", help="Where all is kept."),
     ] = DATA_DIR,
+    routers: Annotated[
+        int, typer.Option(min=1, max=64, help="Router workers that share its port: one a core.")
+    ] = 1,
     transport: Annotated[
         str, typer.Option(envvar="HARMOST_TRANSPORT", help="wire (our own) or grpcio.")
     ] = "wire",
@@ -65,7 +68,9 @@ def up(
         raise InvalidInput(f"no directory at `{examples}`: give `--examples DIR`")
     ca = tls_ca or tls_cert
     previous = Endpoints.read(data)
-    endpoints = endpoints_for(host=host, port=port, sandbox=sandbox, tls_ca=ca, previous=previous)
+    endpoints = endpoints_for(
+        host=host, port=port, sandbox=sandbox, tls_ca=ca, previous=previous, routers=routers
+    )
     Settings(  # refuses what the router would refuse, before anything is started
         listen=endpoints.router,
         data_dir=data,
@@ -112,6 +117,8 @@ def _announce(
         for service in ("policy", "budget", "telemetry", "sandbox")
         if getattr(endpoints, service)
     )
+    if len(endpoints.workers) > 1:
+        others += f", {len(endpoints.workers)} router workers (see `harmost top`)"
     where = "" if data == DATA_DIR else f" --data {data}"
     lines = [
         f"harmost is up on {endpoints.router} (in {took_s:.1f} s)",

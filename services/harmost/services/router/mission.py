@@ -40,6 +40,7 @@ from harmost.services.router.events import (
     StepFinished,
     StepStarted,
 )
+from harmost.services.router.stats import Stats
 from harmost.services.router.turn import (
     Turn,
     choose,
@@ -60,6 +61,7 @@ class MissionTools:
     attempt: AttemptTools
     endpoints: Endpoints
     router_id: str
+    stats: Stats
 
 
 class Mission:
@@ -204,6 +206,7 @@ class Mission:
         )
         attempt = Attempt(plan, self._tools.attempt)
         self._attempts.append(attempt)
+        self._tools.stats.attempt_begun(attempt)
         return attempt
 
     def _begun(
@@ -265,6 +268,9 @@ class Mission:
         record = self._record(status, reason)
         self._journal(MissionClosed(record=record))
         self.closed = True
+        for attempt in self._attempts:
+            self._tools.stats.attempt_ended(attempt)
+        self._tools.stats.call_ended(record)
         await self._tools.attempt.journal.flush()
         return record
 

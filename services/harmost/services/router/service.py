@@ -139,6 +139,17 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             next_page_token=token,
         )
 
+    async def GetStats(
+        self, request: router_pb2.GetStatsRequest, context: Context
+    ) -> router_pb2.GetStatsResponse:
+        tools = self._tools
+        return tools.stats.answer(
+            router_id=tools.router_id,
+            calls_live=self._in_flight.calls,
+            tools=tools.attempt,
+            generation=self._snapshots.current().generation,
+        )
+
     # --- admit --------------------------------------------------------------------------------------
 
     @contextmanager
@@ -148,6 +159,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         call = self._admit(request, principal, snapshot)
         record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
         self._in_flight.enter(call.tenant, snapshot.catalog.tenants)
+        self._tools.stats.call_begun()
         mission: Mission | None = None
         try:
             digest = _digest(request) if call.idempotency_key else b""
