@@ -12,6 +12,7 @@ from harmost.core.chat import FinishReason, Generation, Message
 from harmost.core.usage import TokenUsage
 
 __all__ = [
+    "AnswerReader",
     "Codec",
     "Ended",
     "Event",
@@ -99,6 +100,25 @@ class ResponseParser(Protocol):
         ...
 
 
+class AnswerReader(Protocol):
+    """Reads one streamed answer, an event at a time. Never raises for what a provider sends."""
+
+    over: bool  # it ended: an `Ended` or a `ProviderError` was given
+    response_id: str  # the provider's own id, once known
+
+    def take(self, data: bytes) -> list[Event]:
+        """What the data of one event means. After the end nothing more comes."""
+        ...
+
+    def overflow(self) -> list[Event]:
+        """An event is too large to be read: a `ProviderError`, unless it had ended."""
+        ...
+
+    def finish(self) -> list[Event]:
+        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
+        ...
+
+
 class Codec(Protocol):
     """One wire format."""
 
@@ -112,6 +132,10 @@ class Codec(Protocol):
 
     def parser(self) -> ResponseParser:
         """A fresh parser for one streamed answer."""
+        ...
+
+    def reader(self) -> AnswerReader:
+        """A fresh reader for the events of one streamed answer."""
         ...
 
     def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
