@@ -86,6 +86,11 @@ def settled(mesh: Mesh) -> dict[str, int]:
     return by_attempt
 
 
+def interrupted(mesh: Mesh) -> list[telemetry_pb2.Record]:
+    status = telemetry_pb2.RECORD_STATUS_INTERRUPTED
+    return [record for record in mesh.records() if record.status == status]
+
+
 def test_connections_are_dealt_out_among_the_workers(mesh: Mesh) -> None:
     before = [stats(mesh, worker).calls for worker in (0, 1)]
 
@@ -114,13 +119,8 @@ def test_a_killed_worker_ends_its_own_streams_and_no_others(mesh: Mesh) -> None:
     assert settled(mesh) == billed
     ours = {finished.record_id for finished in kept.finished}
     eventually(lambda: ours <= {record.record_id for record in mesh.records()}, what="records")
-    interrupted = [
-        record
-        for record in mesh.records()
-        if record.status == telemetry_pb2.RECORD_STATUS_INTERRUPTED
-    ]
-    assert len(interrupted) == STREAMS
-    assert {record.router_id for record in interrupted} == {"router-0"}
+    eventually(lambda: len(interrupted(mesh)) == STREAMS, what="interrupted records")
+    assert {record.router_id for record in interrupted(mesh)} == {"router-0"}
 
 
 def test_top_tells_of_each_worker(mesh: Mesh) -> None:

@@ -27,9 +27,7 @@ from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
-from harmost.services.providers.aiohttp_upstream import aiohttp_upstream
 from harmost.services.providers.endpoints import Endpoints
-from harmost.services.providers.upstream import Upstream
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
 from harmost.services.router.mission import MissionTools
@@ -43,6 +41,8 @@ from harmost.services.snapshots.watcher import Listener, SnapshotWatcher
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
+from harmost.services.upstream.client import upstream_client
+from harmost.services.upstream.upstream import Upstream
 from harmost.services.wire.tls import TlsFiles
 from harmost.telemetry.v1 import telemetry_pb2_grpc
 
@@ -144,7 +144,7 @@ async def _router(settings: Settings) -> AsyncIterator[None]:
     root, router_id = settings.data_dir, settings.router_id
     settings = replace(settings, data_dir=root / router_id)  # the slot: ours alone
     async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(aiohttp_upstream())
+        upstream = await stack.enter_async_context(upstream_client())
         books = await stack.enter_async_context(_books(settings, upstream))
         attempt_tools = await stack.enter_async_context(books(settings.data_dir))
         endpoints = Endpoints()

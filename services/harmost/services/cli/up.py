@@ -11,6 +11,7 @@ from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 if TYPE_CHECKING:
     from harmost.services.operate.endpoints import Endpoints
+    from harmost.services.supervisor.supervisor import Plan
 
 __all__ = ["up"]
 
@@ -56,30 +57,20 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start all services and keep them running until Ctrl-C."""
-    import asyncio
-
     from harmost.core.errors import InvalidInput
     from harmost.services.operate.endpoints import Endpoints
-    from harmost.services.settings import Settings
-    from harmost.services.supervisor.supervisor import Plan, endpoints_for, run
+    from harmost.services.supervisor.supervisor import Plan, endpoints_for
 
     began = time.monotonic()
     if examples is not None and not examples.is_dir():
         raise InvalidInput(f"no directory at `{examples}`: give `--examples DIR`")
-    ca = tls_ca or tls_cert
-    previous = Endpoints.read(data)
     endpoints = endpoints_for(
-        host=host, port=port, sandbox=sandbox, tls_ca=ca, previous=previous, routers=routers
-    )
-    Settings(  # refuses what the router would refuse, before anything is started
-        listen=endpoints.router,
-        data_dir=data,
-        transport=transport,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        tls_client_ca=tls_client_ca,
-        tls_ca=ca,
-        allow_insecure=insecure_listen,
+        host=host,
+        port=port,
+        sandbox=sandbox,
+        tls_ca=tls_ca or tls_cert,
+        previous=Endpoints.read(data),
+        routers=routers,
     )
     plan = Plan(
         data_dir=data.absolute(),
@@ -91,6 +82,26 @@ def up(
         tls_client_ca=tls_client_ca,
         insecure_listen=insecure_listen,
         verbose=verbose,
+    )
+
+    _run(plan, data, began, as_json=as_json)
+
+
+def _run(plan: "Plan", data: Path, began: float, *, as_json: bool) -> None:
+    import asyncio
+
+    from harmost.services.settings import Settings
+    from harmost.services.supervisor.supervisor import run
+
+    Settings(  # refuses what the router would refuse, before anything is started
+        listen=plan.endpoints.router,
+        data_dir=data,
+        transport=plan.transport,
+        tls_cert=plan.tls_cert,
+        tls_key=plan.tls_key,
+        tls_client_ca=plan.tls_client_ca,
+        tls_ca=plan.tls_ca,
+        allow_insecure=plan.insecure_listen,
     )
 
     def announce(said: list[str]) -> None:

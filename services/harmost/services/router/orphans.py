@@ -6,7 +6,7 @@ the last time leave slots behind that may owe settlements and records.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -28,7 +28,7 @@ Books: TypeAlias = Callable[[Path], AbstractAsyncContextManager[AttemptTools]]
 @asynccontextmanager
 async def adopting(
     root: Path, workers: Collection[str], books: Books, endpoints: Endpoints
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     """Replay, beside what the block does, each slot below `root` that belongs to none of `workers`."""
     orphans = [
         journal.parent

@@ -39,7 +39,7 @@ class Stats:
     def attempt_ended(self, attempt: Attempt) -> None:
         """It relays no more."""
         self._live.discard(attempt)
-        self._deltas += attempt.relay.deltas
+        self._deltas += attempt.exchange.deltas
 
     def answer(
         self, *, router_id: str, calls_live: int, tools: AttemptTools, generation: int
@@ -53,7 +53,7 @@ class Stats:
             calls_live=calls_live,
             calls=self._calls,
             calls_failed=self._failed,
-            deltas=self._deltas + sum(attempt.relay.deltas for attempt in self._live),
+            deltas=self._deltas + sum(attempt.exchange.deltas for attempt in self._live),
             added_histogram=self._added.counts,
             attempts_held=len(held),
             held_usd_nanos=sum(held.values()),
