@@ -152,8 +152,9 @@ class ExchangeTwin(RelayTwin):
         super().__init__(output_tokens_max=output_tokens_max, shortened=shortened)
         self._sse = SseTwin()
         self._reader = codec(codec_name).reader()
-        self._attempt_id = attempt_id
-        self._step_index = step_index
+        self.codec_name = codec_name
+        self.attempt_id = attempt_id
+        self.step_index = step_index
         self._output_scan = output_scan
         self.next_sequence = first_sequence
         self.text = ""
@@ -189,8 +190,8 @@ class ExchangeTwin(RelayTwin):
         message = delta_message(
             text,
             sequence=self.next_sequence,
-            attempt_id=self._attempt_id,
-            step_index=self._step_index,
+            attempt_id=self.attempt_id,
+            step_index=self.step_index,
         )
         self.next_sequence += 1
         self.text += text
