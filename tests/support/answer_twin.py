@@ -7,6 +7,7 @@ from typing import Any
 from harmost.core.chat import FinishReason
 from harmost.core.limits import SSE_LINE_BYTES_MAX
 from harmost.core.providers.codec import (
+    Codec,
     Ended,
     Event,
     ProviderError,
@@ -71,6 +72,25 @@ class SseTwin:
             if name == b"data":
                 self._data.append(value.removeprefix(b" "))
         return events
+
+
+class ParserTwin:
+    """Reads one streamed answer: whole events, each decoded in full."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._sse = SseTwin()
+        self._reader = codec.reader()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
+        if self._reader.over:
+            return []
+        events = [event for data in self._sse.feed(data) for event in self._reader.take(data)]
+        return events + (self._reader.overflow() if self._sse.overflowed else [])
+
+    def finish(self) -> list[Event]:
+        """The body is over."""
+        return self._reader.finish()
 
 
 class RelayTwin:
@@ -150,8 +170,7 @@ class ExchangeTwin(RelayTwin):
         output_scan: OutputScan | None = None,
     ) -> None:
         super().__init__(output_tokens_max=output_tokens_max, shortened=shortened)
-        self._sse = SseTwin()
-        self._reader = codec(codec_name).reader()
+        self._parser = ParserTwin(codec(codec_name))
         self.codec_name = codec_name
         self.attempt_id = attempt_id
         self.step_index = step_index
@@ -161,18 +180,11 @@ class ExchangeTwin(RelayTwin):
 
     def receive(self, data: bytes) -> bytes | None:
         """Framed messages that `data` completes."""
-        out = b""
-        if self._reader.over:
-            return None
-        for event in self._sse.feed(data):
-            out += self._take(self._reader.take(event))
-        if self._sse.overflowed:
-            out += self._take(self._reader.overflow())
-        return out or None
+        return self._take(self._parser.feed(data)) or None
 
     def finish(self) -> None:
         """The body is over."""
-        self._take(self._reader.finish())
+        self._take(self._parser.finish())
 
     def _take(self, events: Sequence[Event]) -> bytes:
         out = b""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answer_twin import ParserTwin
 
 from harmost.core.chat import Message
 from harmost.core.providers.codec import Event, HttpRequest, ProviderError, UpstreamRequest
@@ -74,7 +75,7 @@ class Reader:
         self.call: UpstreamCall | None = None
         self.first = asyncio.Event()
         self.over = asyncio.Event()
-        self._parser = endpoint.codec.parser()
+        self._parser = ParserTwin(endpoint.codec)
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:
         assert status == 200

@@ -27,10 +27,9 @@ from harmost.core.providers.failures import (
     retry_after_s,
     stated,
 )
-from harmost.core.providers.sse import SseParser
 from harmost.core.usage import TokenUsage
 
-__all__ = ["AnthropicCodec", "AnthropicParser", "AnthropicReader"]
+__all__ = ["AnthropicCodec", "AnthropicReader"]
 
 _VERSION = "2023-06-01"
 
@@ -144,10 +143,6 @@ class AnthropicCodec:
         """The key as `x-api-key`; none when `secret` is empty."""
         return {"x-api-key": secret} if secret else {}
 
-    def parser(self) -> "AnthropicParser":
-        """A fresh parser for one streamed answer."""
-        return AnthropicParser()
-
     def reader(self) -> "AnthropicReader":
         """A fresh reader for the events of one streamed answer."""
         return AnthropicReader()
@@ -159,31 +154,6 @@ class AnthropicCodec:
         except UNREADABLE:
             error = None
         return stated(error, kinds=_KINDS, status=status, retry_after_s=retry_after_s(headers))
-
-
-class AnthropicParser:
-    """Reads one streamed answer; every fault becomes a `ProviderError`, never an exception."""
-
-    def __init__(self) -> None:
-        self._sse = SseParser()
-        self._reader = AnthropicReader()
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
-        events: list[Event] = []
-        if self._reader.over:
-            return events
-        for event in self._sse.feed(data):
-            events += self._reader.take(event.data)
-            if self._reader.over:
-                return events
-        if self._sse.overflowed:
-            events += self._reader.overflow()
-        return events
-
-    def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
-        return self._reader.finish()
 
 
 class AnthropicReader:

@@ -1,4 +1,4 @@
-"""What every vendor codec offers: a request as bytes, and a parser from answer bytes to events.
+"""What every vendor codec offers: a request as bytes, and a reader from a stream's events to ours.
 
 Codecs are pure: no socket, no clock, no credentials. One file a wire format beside this one.
 """
@@ -19,7 +19,6 @@ __all__ = [
     "HttpRequest",
     "ProviderError",
     "ProviderErrorKind",
-    "ResponseParser",
     "TextDelta",
     "UpstreamRequest",
     "UsageReported",
@@ -88,18 +87,6 @@ class ProviderError(msgspec.Struct, frozen=True, kw_only=True):
 Event: TypeAlias = TextDelta | UsageReported | Ended | ProviderError
 
 
-class ResponseParser(Protocol):
-    """Reads one streamed answer. Holds at most `limits.SSE_LINE_BYTES_MAX` of unread bytes."""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
-        ...
-
-    def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
-        ...
-
-
 class AnswerReader(Protocol):
     """Reads one streamed answer, an event at a time. Never raises for what a provider sends."""
 
@@ -128,10 +115,6 @@ class Codec(Protocol):
 
     def auth_headers(self, secret: str) -> Mapping[str, str]:
         """Headers that carry `secret`; none when it is empty."""
-        ...
-
-    def parser(self) -> ResponseParser:
-        """A fresh parser for one streamed answer."""
         ...
 
     def reader(self) -> AnswerReader:
