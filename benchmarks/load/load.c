@@ -146,8 +146,9 @@ static void forget(struct call *call) {
     free(call->body), free(call->head), free(call);
 }
 
+/* Begin anew what ended; who vanishes waits for that instead of asking again at once. */
 static void again(struct connection *connection) {
-    if (set.rate <= 0 && open_calls < streams) begin(connection, set.tokens, now_ns(), 0);
+    if (mode != VANISH && set.rate <= 0 && open_calls < streams) begin(connection, set.tokens, now_ns(), 0);
 }
 
 static void on_token(struct call *call, uint64_t sent_ns, uint64_t now) {
@@ -276,7 +277,11 @@ static void reopen(struct connection *connection) {
     }
     seen.reopened++;
     open_connection(connection);
-    while (calls--) again(connection);
+    if (mode == VANISH)
+        for (calls = streams / set.connections; calls--;)
+            begin(connection, set.tokens, now_ns(), 0);
+    else
+        while (calls-- > 0) again(connection);
     flush(connection);
 }
 
@@ -359,7 +364,8 @@ static void begin_due(uint64_t now) {
     if (set.rate > 0) begun = begin_by_clock(now, set.rate);
     else if (phase == PROBE) begun = begin_by_clock(now, set.probe_per_s);
     long pending_max = mode == READ ? PENDING_MAX : STREAMS_MAX;
-    while (set.rate <= 0 && open_calls < streams && pending < pending_max && ++begun)
+    int tops_up = set.rate <= 0 && (mode != VANISH || phase == RAMP);
+    while (tops_up && open_calls < streams && pending < pending_max && ++begun)
         begin(any(), set.even ? 1 + random() % set.tokens : set.tokens, now, 0);
     for (long i = 0; begun && i < set.connections; i++) flush(connections + i);
 }
@@ -370,11 +376,13 @@ static void vanish(uint64_t now) {
             reopen(connections + i);
 }
 
-static void print_window(double seconds, const double *cpu_us, double own_us) {
+static void print_window(double seconds, const double *cpu_us, double own_us,
+                         double busy_us) {
     printf("{\"streams\": %ld, \"probing\": %d, \"pending\": %ld, \"seconds\": %.4f, \"tokens\": %lu, \"messages\": %lu, \"begun\": %lu, \"ended\": %lu, "
-           "\"unsent\": %lu, \"open\": %ld, \"reopened\": %lu, \"own_cpu_us\": %.0f, \"statuses\": {",
+           "\"unsent\": %lu, \"open\": %ld, \"reopened\": %lu, \"own_cpu_us\": %.0f, \"busy_us\": %.0f, "
+           "\"statuses\": {",
            streams, phase == PROBE, pending, seconds, seen.tokens, seen.messages, seen.begun, seen.ended, seen.unsent, open_calls,
-           seen.reopened, own_us);
+           seen.reopened, own_us, busy_us);
     const char *comma = "";
     for (int i = 0; i < STATUSES; i++)
         if (seen.statuses[i]) printf("%s\"%d\": %lu", comma, i, seen.statuses[i]), comma = ", ";
@@ -431,7 +439,7 @@ static int is_saturated(double seconds) {
 
 /* Hold `streams` calls through all phases: one level. Returns whether there is room for more. */
 static int run_level(void) {
-    double cpu_us[PIDS_MAX] = {0}, own_us = 0;
+    double cpu_us[PIDS_MAX] = {0}, own_us = 0, busy_us = 0;
     long counted = 0;
     int room = 1;
     phase = RAMP, phase_ns = now_ns(), by_clock = 0;
@@ -441,14 +449,18 @@ static int run_level(void) {
         if (mode == VANISH) vanish(now);
         if (is_over(now)) {
             double own_now_us = own_cpu_us();
+            busy_us = machine_cpu_us() - busy_us;
             for (int i = 0; i < pid_count; i++) cpu_us[i] = process_cpu_us(pids[i]) - cpu_us[i];
+            if (phase == RAMP && set.rate <= 0 && mode == READ)
+                room = open_calls >= streams && !pending;
             if (phase >= COUNT) {
                 double seconds = (double)(now - phase_ns) / 1e9;
                 count_waiting(now), counted++;
                 room = room && !is_saturated(seconds);
-                print_window(seconds, cpu_us, own_now_us - own_us);
+                print_window(seconds, cpu_us, own_now_us - own_us, busy_us);
             }
             for (int i = 0; i < pid_count; i++) cpu_us[i] = process_cpu_us(pids[i]);
+            busy_us = machine_cpu_us();
             memset(&seen, 0, sizeof seen);
             phase = after(phase, counted), phase_ns = now, by_clock = 0, own_us = own_now_us;
             if (phase == RAMP) return room;
@@ -457,8 +469,7 @@ static int run_level(void) {
     }
 }
 
-static void read_settings(int argc, char **argv) {
-    parse_settings(argc, argv);
+static void prepare(void) {
     mode = !strcmp(set.mode, "deaf") ? DEAF : !strcmp(set.mode, "vanish") ? VANISH : READ;
     FILE *file = fopen(set.body, "r");
     if (!file) die(set.body);
@@ -475,7 +486,8 @@ static void read_settings(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    read_settings(argc, argv);
+    parse_settings(argc, argv);
+    prepare();
     signal(SIGPIPE, SIG_IGN);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);

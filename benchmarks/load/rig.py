@@ -79,6 +79,12 @@ class Window:
         """Calls that failed, by grpc-status; 17 stands for none at all."""
         return {status: n for status, n in self.raw["statuses"].items() if status != "0"}
 
+    @property
+    def others_share(self) -> float:
+        """What processes that are not ours took of one core: wall times suffer from it."""
+        ours = sum(self.cpu_us.values()) + self.raw["own_cpu_us"]
+        return max(self.raw["busy_us"] - ours, 0.0) / self.seconds / 1e6
+
     def ms(self, what: str, quantile: str) -> float:
         """A time: `what` is delay, ttft, gap or latency, `quantile` p50, p90, p99, p999 or max."""
         return float(self.raw[f"{what}_ms"][quantile])

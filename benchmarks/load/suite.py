@@ -26,13 +26,14 @@ import run as merging
 from _result import emit
 from attack import under_attack
 from documents import HTTP2_DECLARED
-from pictures import draw_delay, draw_flame
+from pictures import draw_delay, draw_flame, shares
 from rig import ROOT, Rig, Window, compiled, rig
 from table import print_streams, print_unary
 
 LIMIT_S = 600.0
 UNARY_TOKENS, UNARY_OPEN_MAX = 8, 64
 LONG = 50_000  # tokens of a stream that outlasts its window
+PROFILED_FILES = 30
 UPSTREAMS = ("h1", "h2") if HTTP2_DECLARED else ("h1",)
 
 
@@ -75,7 +76,7 @@ class Suite:
 
     def part(self, name: str, run: Callable[..., None], *args: Any, **settings: Any) -> None:
         """Run one part unless it was not asked for or time is over; a failure is told, not hidden."""
-        if self.only and self.only not in name:
+        if not name.startswith(self.only):
             return
         if time.monotonic() - self.begin_s > LIMIT_S * 0.9:
             self.say(f"left out, time is over: {name}")
@@ -96,7 +97,7 @@ class Suite:
             tokens=LONG,
             count_s=self.count_s,
             probe_per_s=50,
-            settle_s=10 if self.quick else 60,
+            settle_s=10 if self.quick else 25,
         )
         name = f"{label}{upstream}"
         plain = [window for window in windows if not window.raw["probing"]]
@@ -141,6 +142,7 @@ class Suite:
                 tokens=LONG,
                 connections=connections,
                 count_s=self.count_s / 2,
+                settle_s=15,
             )
             self.streams.append((f"{connections} connections {upstream}", window))
             key = f"connections.{upstream}.{connections}"
@@ -227,12 +229,13 @@ class Suite:
         """Everything, in the order of what matters most should time run out."""
         levels = (100, 1_000) if self.quick else (100, 1_000, 2_000, 3_000)
         best = UPSTREAMS[-1]
-        with self.mesh() as mesh:
-            for upstream in UPSTREAMS:
-                self.part(f"levels {upstream}", self.hold_levels, mesh, "", upstream, levels)
-            self.part("unary", self.calls, mesh, "", best)
-            self.part("turnover", self.turnover, mesh, "", best, 100 if self.quick else 1_000)
-            self.part("flame", self.flame, mesh, best)
+        if self.wanted("levels", "unary", "turnover", "profile"):
+            with self.mesh() as mesh:
+                for upstream in UPSTREAMS:
+                    self.part(f"levels {upstream}", self.hold_levels, mesh, "", upstream, levels)
+                self.part("unary", self.calls, mesh, "", best)
+                self.part("turnover", self.turnover, mesh, "", best, 100 if self.quick else 1_000)
+                self.part("profile", self.profile, mesh, best)
         if self.wanted("grpcio"):
             with self.mesh(transport="grpcio") as mesh:
                 for upstream in UPSTREAMS:
@@ -260,16 +263,22 @@ class Suite:
 
     def wanted(self, *names: str) -> bool:
         """Whether a part of these was asked for and there is time."""
-        asked = not self.only or any(self.only in name for name in names)
+        asked = any(name.startswith(self.only) or self.only.startswith(name) for name in names)
         return asked and time.monotonic() - self.begin_s < LIMIT_S * 0.9
 
-    def flame(self, mesh: Rig, upstream: str) -> None:
-        """docs/flame-token.svg; of a whole run only."""
-        if self.quick or self.prefix:
+    def profile(self, mesh: Rig, upstream: str) -> None:
+        """Where the Router's time goes: a picture for a token, shares by file for a call."""
+        if self.quick:
             return
-        path = ROOT / "docs" / "flame-token.svg"
-        problem = draw_flame(mesh, upstream, path, streams=1_000, seconds=8)
-        self.say(problem or f"drew {path}")
+        if not self.prefix:
+            path = ROOT / "docs" / "flame-token.svg"
+            draw_flame(mesh, upstream, path, streams=1_000, seconds=8)
+        calls = {"unary": True, "tokens": UNARY_TOKENS, "pace_us": 0, "streams": 16}
+        for what, load in (("token", {"streams": 300, "tokens": LONG}), ("call", calls)):
+            found = shares(mesh, upstream, seconds=5, **load)
+            self.say(f"the Router's time for a {what}, by file and what it calls:")
+            for file, share in [row for row in found if row[1] < 0.995][:PROFILED_FILES]:
+                print(f"    {share:6.1%}  {file}", file=sys.stderr)
 
     def finish(self) -> None:
         """Tables for people, rows for benchmarks/results, the plot."""
@@ -286,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, with fewer streams")
     parser.add_argument("--baseline", action="store_true", help="name rows load.baseline.…")
-    parser.add_argument("--only", default="", help="parts whose name has this in it")
+    parser.add_argument("--only", default="", help="parts whose name begins so")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         suite = Suite(

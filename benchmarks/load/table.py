@@ -24,7 +24,7 @@ def _print(table: Table) -> None:
 
 
 def _share(window: Window, service: str) -> str:
-    return f"{window.cpu_us.get(service, 0.0) / window.seconds / 1e4:.0f} %"
+    return f"{window.cpu_us.get(service, 0.0) / window.seconds / 1e6:.0%}"
 
 
 def _errors(window: Window) -> str:
@@ -35,7 +35,7 @@ def print_streams(rows: list[tuple[str, Window]]) -> None:
     """One line for each counted window. CPU in percent is of one core."""
     table = _table(
         "streams at 20 tokens a second",
-        *("what", "streams", "tokens/s", "us/token", "router", "budget", "mock", "load"),
+        *("what", "streams", "tokens/s", "us/token", "router", "budget", "mock", "load", "others"),
         *("delay p50", "p99", "TTFT p50", "p99 ms", "RSS MB", "errors"),
     )
     for name, window in rows:
@@ -47,7 +47,8 @@ def print_streams(rows: list[tuple[str, Window]]) -> None:
             f"{per_s:,.0f}{'!' if full else ' '}",
             f"{window.router_us_per_token:.1f}",
             *(_share(window, service) for service in ("router", "budget", "provider")),
-            f"{window.raw['own_cpu_us'] / window.seconds / 1e4:.0f} %",
+            f"{window.raw['own_cpu_us'] / window.seconds / 1e6:.0%}",
+            f"{window.others_share:.0%}",
             *(f"{window.ms('delay', q):.2f}" for q in ("p50", "p99")),
             *(f"{window.ms('ttft', q):.1f}" for q in ("p50", "p99")),
             f"{window.rss_mb:.0f}",
@@ -62,7 +63,7 @@ def print_unary(rows: list[tuple[str, float, Window]]) -> None:
     """One line for each rate."""
     table = _table(
         "unary calls with a prompt of 1 KB, answered in one go",
-        *("what", "offered/s", "answered/s", "router us", "budget us", "telemetry us"),
+        *("what", "offered/s", "answered/s", "router us", "budget us", "telemetry us", "others"),
         *("latency p50", "p99", "p99.9 ms", "errors"),
     )
     for name, rate, window in rows:
@@ -75,6 +76,7 @@ def print_unary(rows: list[tuple[str, float, Window]]) -> None:
                 f"{window.cpu_us.get(service, 0.0) / calls:,.0f}"
                 for service in ("router", "budget", "telemetry")
             ),
+            f"{window.others_share:.0%}",
             *(f"{window.ms('latency', q):.2f}" for q in ("p50", "p99", "p999")),
             _errors(window),
         )
