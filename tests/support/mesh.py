@@ -49,6 +49,7 @@ class Mesh:
         self.process = process
         self.endpoints: dict[str, Any] = json.loads((data / "endpoints.json").read_text())
         self.admin_key = (data / "admin.key").read_text().strip()
+        self.transport = "wire"
         self._channels: list[grpc.Channel] = []
 
     @property

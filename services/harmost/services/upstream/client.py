@@ -12,7 +12,7 @@ from harmost.services.providers.endpoints import Endpoint
 
 from .books import Books, Fetch, FetchFailed
 from .call import Call
-from .limits import TICK_S
+from .limits import LOOKUPS_MAX, TICK_S
 from .pool import Pool
 from .request import Request, Target
 from .tls import TlsContexts
@@ -39,6 +39,7 @@ class UpstreamClient:
         self._tasks = tasks
         self._connects: set[asyncio.Task[None]] = set()
         self._pools: dict[_Key, Pool] = {}
+        self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
         self._is_closed = False
 
     def open(
@@ -64,7 +65,7 @@ class UpstreamClient:
         if endpoint.fault:
             return Unavailable(message=endpoint.fault)
         try:
-            async with asyncio.timeout(_LOOKUP_TIMEOUT_S):
+            async with self._lookups, asyncio.timeout(_LOOKUP_TIMEOUT_S):
                 return await self._lookup(endpoint, attempt_id)
         except TimeoutError:
             return Unavailable(message=f"{name} does not open its books in time")

@@ -10,6 +10,7 @@ __all__ = [
     "HEADERS_MAX",
     "HEAD_BYTES_MAX",
     "IDLE_S",
+    "LOOKUPS_MAX",
     "PING_AFTER_S",
     "PING_TIMEOUT_S",
     "REFUSALS_MAX",
@@ -44,6 +45,9 @@ PING_TIMEOUT_S = 5.0
 WAITING_MAX = 4_096
 # Longer than a vendor keeps an idle connection is useless, shorter costs handshakes.
 IDLE_S = 30.0
+# Lookups in a provider's books at a time: when thousands of callers vanish at once, each lookup still
+# gets its answer in time, if later.
+LOOKUPS_MAX = 64
 # After an answer's last event the end of its body is near: waiting for it saves the connection.
 DRAIN_S = 0.05
 DRAIN_BYTES_MAX = 64 * 1024
