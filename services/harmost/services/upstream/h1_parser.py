@@ -6,7 +6,6 @@ Source: RFC 9112, sections 4 to 7.
 """
 
 import re
-from enum import Enum, auto
 from typing import Final
 
 from .limits import CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX
@@ -20,16 +19,16 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 _CRLF: Final = b"\r\n"
 
 
-class _State(Enum):
-    HEAD = auto()
-    COUNTED = auto()  # content-length bytes
-    CHUNK_LINE = auto()
-    CHUNK = auto()
-    CHUNK_END = auto()  # the CRLF after a chunk
-    TRAILERS = auto()
-    UNTIL_CLOSE = auto()
-    ENDED = auto()
-    FAILED = auto()
+# States. Plain numbers: a member of an enum costs as much to look at as the rest of a state.
+_HEAD: Final = 0
+_COUNTED: Final = 1  # content-length bytes
+_CHUNK_LINE: Final = 2
+_CHUNK: Final = 3
+_CHUNK_END: Final = 4  # the CRLF after a chunk
+_TRAILERS: Final = 5
+_UNTIL_CLOSE: Final = 6
+_ENDED: Final = 7
+_FAILED: Final = 8
 
 
 class ResponseParser:
@@ -56,7 +55,7 @@ class ResponseParser:
         self.headers: dict[str, str] = {}
         self.error = ""
         self.reusable = False
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._held = bytearray()  # of a head, a line or trailers that are not whole
         self._held_seen = 0  # how far it has been searched
         self._line_bytes = 0  # heads of interim responses, or trailers, so far
@@ -65,59 +64,39 @@ class ResponseParser:
     @property
     def ended(self) -> bool:
         """The response is whole."""
-        return self._state is _State.ENDED
+        return self._state == _ENDED
 
     def feed(self, data: bytes) -> bytes:
         """Body bytes that `data` holds, perhaps none. O(len(data))."""
-        if self._state is _State.CHUNK_LINE and not self._held:
-            body = self._whole_chunk(data)
-            if body is not None:
-                return body
         pieces: list[bytes] = []
         at, size = 0, len(data)
-        while at < size and self._state is not _State.FAILED:
+        if self._state == _CHUNK_LINE and not self._held:
+            at = _whole_chunks(data, pieces)
+        while at < size and self._state != _FAILED:
             at = self._step(data, at, pieces)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
         """The connection is at its end: so is a body of no stated length; else it broke off."""
-        if self._state is _State.UNTIL_CLOSE:
-            self._state = _State.ENDED
-        elif self._state not in (_State.ENDED, _State.FAILED):
+        if self._state == _UNTIL_CLOSE:
+            self._state = _ENDED
+        elif self._state not in (_ENDED, _FAILED):
             self._fail("closed before the end")
-
-    def _whole_chunk(self, data: bytes) -> bytes | None:
-        """The usual read: exactly one chunk. None where `data` is anything else."""
-        line_end = data.find(_CRLF, 0, 18)
-        if line_end <= 0:
-            return None
-        line = data[:line_end]
-        if not line.isalnum():
-            return None
-        try:
-            size = int(line, 16)
-        except ValueError:
-            return None
-        start = line_end + 2
-        end = start + size
-        if size == 0 or end + 2 != len(data) or not data.endswith(_CRLF):
-            return None
-        return data[start:end]
 
     def _step(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Read one part of `data` from `at`; returns where the next part begins."""
         state = self._state
-        if state is _State.CHUNK or state is _State.COUNTED:
+        if state in (_CHUNK, _COUNTED):
             return self._take(data, at, pieces)
-        if state is _State.CHUNK_LINE:
+        if state == _CHUNK_LINE:
             return self._line(data, at)
-        if state is _State.CHUNK_END:
+        if state == _CHUNK_END:
             return self._chunk_end(data, at)
-        if state is _State.HEAD:
+        if state == _HEAD:
             return self._head(data, at)
-        if state is _State.TRAILERS:
+        if state == _TRAILERS:
             return self._trailer(data, at)
-        if state is _State.UNTIL_CLOSE:
+        if state == _UNTIL_CLOSE:
             pieces.append(data[at:])
         else:  # more than the response: nobody asked for it
             self.reusable = False
@@ -128,31 +107,42 @@ class ResponseParser:
         pieces.append(data[at:end])
         self._left -= end - at
         if not self._left:
-            counted = self._state is _State.COUNTED
-            self._state = _State.ENDED if counted else _State.CHUNK_END
+            counted = self._state == _COUNTED
+            self._state = _ENDED if counted else _CHUNK_END
         return end
 
     def _line(self, data: bytes, at: int) -> int:
+        if not self._held:
+            size, body_at = _plain_size(data, at)
+            if size >= 0:
+                self._begin_chunk(size)
+                return body_at
         at, line = self._until(_CRLF, data, at, CHUNK_LINE_BYTES_MAX, "chunk line")
         if line is None:
             return at
-        size = _SIZE.fullmatch(line)
-        if size is None:
+        stated = _SIZE.fullmatch(line)
+        if stated is None:
             self._fail("wrong chunk size")
-            return at
-        self._left = int(size[1], 16)
-        self._state = _State.CHUNK if self._left else _State.TRAILERS
-        self._line_bytes = 0
+        else:
+            self._begin_chunk(int(stated[1], 16))
         return at
 
+    def _begin_chunk(self, size: int) -> None:
+        self._left = size
+        self._state = _CHUNK if size else _TRAILERS
+        self._line_bytes = 0
+
     def _chunk_end(self, data: bytes, at: int) -> int:
+        if not self._held and data[at : at + 2] == _CRLF:
+            self._state = _CHUNK_LINE
+            return at + 2
         missing = 2 - len(self._held)
         self._held += data[at : at + missing]
         if not _CRLF.startswith(self._held):
             self._fail("chunk longer than its size")
         elif len(self._held) == 2:
             self._held.clear()
-            self._state = _State.CHUNK_LINE
+            self._state = _CHUNK_LINE
         return min(len(data), at + missing)
 
     def _trailer(self, data: bytes, at: int) -> int:
@@ -163,7 +153,7 @@ class ResponseParser:
             return at
         self._line_bytes += len(line) + 2
         if not line:
-            self._state = _State.ENDED
+            self._state = _ENDED
         elif _FIELD.fullmatch(line) is None:
             self._fail("wrong trailer")
         return at
@@ -224,22 +214,49 @@ class ResponseParser:
             self._fail("more than one way to tell the body's end")
             return
         if coding is not None:
-            self._state = _State.CHUNK_LINE
+            self._state = _CHUNK_LINE
         elif status in (204, 304):
-            self._state = _State.ENDED
+            self._state = _ENDED
         elif length is None:
-            self._state = _State.UNTIL_CLOSE
+            self._state = _UNTIL_CLOSE
             self.reusable = False
         elif _LENGTH.fullmatch(length) is None:
             self._fail("wrong content-length")
             return
         else:
             self._left = int(length)
-            self._state = _State.COUNTED if self._left else _State.ENDED
+            self._state = _COUNTED if self._left else _ENDED
         self.status, self.headers = status, headers
 
     def _fail(self, error: str) -> None:
         self.error = error
         self.reusable = False
-        self._state = _State.FAILED
+        self._state = _FAILED
         self._held.clear()
+
+
+def _plain_size(data: bytes, at: int) -> tuple[int, int]:
+    """The size that a whole chunk line at `at` states, and where its bytes begin; -1: look closer."""
+    end = data.find(_CRLF, at, at + 17)
+    line = data[at:end]
+    # What int() takes beyond hex digits: signs, blanks, underscores, and "0x".
+    if end < 0 or not line.isalnum() or line[1:2] in (b"x", b"X"):
+        return -1, at
+    try:
+        return int(line, 16), end + 2
+    except ValueError:
+        return -1, at
+
+
+def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
+    """The usual read: whole chunks and nothing else. Returns where something else begins."""
+    at, total = 0, len(data)
+    while at < total:
+        size, body_at = _plain_size(data, at)
+        end = body_at + size
+        # The last chunk, one that is not all there, or one that is wrong: step by step.
+        if size <= 0 or data[end : end + 2] != _CRLF:
+            return at
+        pieces.append(data[body_at:end])
+        at = end + 2
+    return at
