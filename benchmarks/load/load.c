@@ -456,7 +456,7 @@ static int run_level(void) {
             if (phase >= COUNT) {
                 double seconds = (double)(now - phase_ns) / 1e9;
                 count_waiting(now), counted++;
-                room = room && !is_saturated(seconds);
+                room = room && (phase == PROBE || !is_saturated(seconds));
                 print_window(seconds, cpu_us, own_now_us - own_us, busy_us);
             }
             for (int i = 0; i < pid_count; i++) cpu_us[i] = process_cpu_us(pids[i]);
