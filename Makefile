@@ -5,7 +5,7 @@ PROTOS := $(shell find protos -name '*.proto')
 CYTHON := $(shell find core -name '*.pyx' -o -name '*.pxd')
 BENCH ?=
 
-.PHONY: help run test check bench annotate format fuzz soak clean
+.PHONY: help run test check bench bench-load annotate format fuzz soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ check: build/.built ## lint, format, types, contracts
 
 bench: build/.built ## measure (BENCH=wire: only bench_wire*.py) into benchmarks/results/latest.jsonl
 	@python benchmarks/run.py $(BENCH)
+
+bench-load: build/.built ## load the mesh until it is full: ten minutes (ARGS=--quick: one); see docs/load.md
+	@python benchmarks/load/suite.py $(ARGS)
 
 fuzz: build/.built ## mutated frames against the wire server for ten minutes (nightly)
 	@python tests/services/wire/wire_fuzz.py 600

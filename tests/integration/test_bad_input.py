@@ -25,6 +25,8 @@ from harmost.common.v1 import attempt_pb2, usage_pb2
 from harmost.router.v1 import router_pb2
 from harmost.telemetry.v1 import telemetry_pb2
 
+pytestmark = pytest.mark.parametrize("mesh", ["wire", "grpcio"], indirect=True, scope="module")
+
 UNPRICED = """
 apiVersion: harmost.dev/v1
 kind: Model

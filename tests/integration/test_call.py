@@ -18,6 +18,8 @@ from harmost.client import (
 from harmost.common.v1 import attempt_pb2
 from harmost.telemetry.v1 import telemetry_pb2
 
+pytestmark = pytest.mark.parametrize("mesh", ["wire", "grpcio"], indirect=True, scope="module")
+
 SUPPORT = "customer-support-escalation"
 
 

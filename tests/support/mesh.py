@@ -47,8 +47,9 @@ class Mesh:
     def __init__(self, data: Path, process: "subprocess.Popen[bytes]") -> None:
         self.data = data
         self.process = process
-        self.endpoints: dict[str, str] = json.loads((data / "endpoints.json").read_text())
+        self.endpoints: dict[str, Any] = json.loads((data / "endpoints.json").read_text())
         self.admin_key = (data / "admin.key").read_text().strip()
+        self.transport = "wire"
         self._channels: list[grpc.Channel] = []
 
     @property
@@ -56,7 +57,12 @@ class Mesh:
         return (("authorization", f"Bearer {self.admin_key}"),)
 
     def channel(self, service: str) -> grpc.Channel:
-        channel = grpc.insecure_channel(self.endpoints[service])
+        return self.channel_to(self.endpoints[service])
+
+    def channel_to(self, address: str) -> grpc.Channel:
+        """A connection of its own: the kernel deals connections out, not calls."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.insecure_channel(address, options)
         self._channels.append(channel)
         return channel
 
@@ -141,18 +147,20 @@ class Mesh:
                 rows[row["attempt_id"]] = row["cost_usd_nanos"]
         return rows
 
-    def pid(self, service: str) -> int:
-        """The process of `service` that runs now."""
+    def pid(self, service: str, worker: int = 0) -> int:
+        """The process of `service` that runs now; of a Router's workers, the one of that number."""
         for child in psutil.Process(self.process.pid).children():
-            if child.status() != psutil.STATUS_ZOMBIE and service in child.cmdline():
+            if child.status() == psutil.STATUS_ZOMBIE or service not in (words := child.cmdline()):
+                continue
+            if service != "router" or words[words.index("--worker") + 1] == str(worker):
                 return child.pid
         raise LookupError(f"no process of `{service}`")
 
-    def kill(self, service: str) -> None:
+    def kill(self, service: str, worker: int = 0) -> None:
         """kill -9, and wait until another process stands in its place."""
-        old = self.pid(service)
+        old = self.pid(service, worker)
         os.kill(old, signal.SIGKILL)
-        eventually(lambda: self.pid(service) != old, what=f"a new {service}")
+        eventually(lambda: self.pid(service, worker) != old, what=f"a new {service}")
 
     def harmost(
         self, *args: str, check: bool = True, timeout_s: float = 60
@@ -204,5 +212,8 @@ def _started(data: Path, process: "subprocess.Popen[bytes]") -> bool:
 def _serves(data: Path) -> bool:
     endpoints = json.loads((data / "endpoints.json").read_text())
     key = (data / "admin.key").read_text().strip()
-    with Client(endpoints["router"], key=key) as client:
-        return bool(list(client.profiles()))
+    for address in (endpoints["router"], *endpoints["workers"]):
+        with Client(address, key=key) as client:
+            if not list(client.profiles()):
+                return False
+    return True

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -27,13 +28,14 @@ from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
-from harmost.services.providers.aiohttp_upstream import aiohttp_upstream
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
 from harmost.services.router.mission import MissionTools
+from harmost.services.router.orphans import Books, adopting
 from harmost.services.router.recovery import recover
 from harmost.services.router.service import RouterServicer
+from harmost.services.router.stats import Stats
 from harmost.services.sandbox.knobs import from_environment
 from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
@@ -41,6 +43,8 @@ from harmost.services.snapshots.watcher import Listener, SnapshotWatcher
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
+from harmost.services.upstream.client import upstream_client
+from harmost.services.upstream.upstream import Upstream
 from harmost.services.wire.tls import TlsFiles
 from harmost.telemetry.v1 import telemetry_pb2_grpc
 
@@ -153,30 +157,23 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _router(settings: Settings) -> AsyncGenerator[None]:
-    metadata = bearer(_service_key(settings))
+    root, router_id = settings.data_dir, settings.router_id
+    settings = replace(settings, data_dir=root / router_id)  # the slot: ours alone
     async with AsyncExitStack() as stack:
-        journal = Journal(settings.data_dir / "journal", settings.router_id)
-        await stack.enter_async_context(journal.running())
+        upstream = await stack.enter_async_context(upstream_client())
+        books = await stack.enter_async_context(_books(settings, upstream))
+        attempt_tools = await stack.enter_async_context(books(settings.data_dir))
         endpoints = Endpoints()
         snapshots = await stack.enter_async_context(
-            _snapshots(settings, settings.router_id, lambda s: endpoints.replace(_providers(s)))
+            _snapshots(settings, router_id, lambda s: endpoints.replace(_providers(s)))
         )
-        telemetry = await stack.enter_async_context(
-            channel(settings.telemetry_address, ca=settings.tls_ca)
-        )
-        shipper = Shipper(journal, telemetry, metadata=metadata)
-        await stack.enter_async_context(shipper.running())
-        budget_channel = await stack.enter_async_context(
-            channel(settings.budget_address, ca=settings.tls_ca)
-        )
-        budget = BudgetClient(budget_channel, metadata=metadata, journal=journal)
-        await stack.enter_async_context(budget.running())
-        upstream = await stack.enter_async_context(aiohttp_upstream())
-        tools = MissionTools(AttemptTools(journal, budget, upstream), endpoints, settings.router_id)
+        tools = MissionTools(attempt_tools, endpoints, router_id, Stats())
         servicer = RouterServicer(snapshots=snapshots, tools=tools, tls=_tls(settings) is not None)
         await stack.enter_async_context(servicer.running())
         await snapshots.ready(None)
         await recover(tools.attempt, endpoints)
+        workers = [f"{settings.router_name}-{slot}" for slot in range(settings.slots)]
+        await stack.enter_async_context(adopting(root, workers, books, endpoints))
 
         def register(server: grpc.aio.Server) -> str:
             router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, server)
@@ -185,6 +182,26 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
         keys = _authenticate(settings, snapshots.current)
         await stack.enter_async_context(_serving(settings, register, keys))
         yield
+
+
+@asynccontextmanager
+async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books]:
+    """How a slot's books are opened: its journal, and what ships and pays from it."""
+    metadata = bearer(_service_key(settings))
+    async with (
+        channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry,
+        channel(settings.budget_address, ca=settings.tls_ca) as ledger,
+    ):
+
+        @asynccontextmanager
+        async def books(slot: Path) -> AsyncGenerator[AttemptTools]:
+            journal = Journal(slot / "journal", settings.router_id)
+            shipper = Shipper(journal, telemetry, metadata=metadata)
+            budget = BudgetClient(ledger, metadata=metadata, journal=journal)
+            async with journal.running(), shipper.running(), budget.running():
+                yield AttemptTools(journal, budget, upstream)
+
+        yield books
 
 
 @asynccontextmanager
@@ -224,6 +241,8 @@ async def _serving(
         register=register,
         listen=settings.listen,
         tls=_tls(settings),
+        shared_port=settings.slots > 1,
+        own_listen=settings.own_listen,
     )
     await server.start()
     if ready is not None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from harmost.core.errors import InvalidInput
 from harmost.services.addresses import is_loopback, split_address
 
-__all__ = ["Settings"]
+__all__ = ["SLOTS_MAX", "Settings"]
 
 GRACE_S_MAX = 3_600.0
+SLOTS_MAX = 64  # workers of one machine: one a core is what helps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Settings:
 
     The service key is what services show each other, the admin key is who may do everything.
     `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
-    `grace_s` is how long running calls may go on after the request to stop.
+    `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
+    workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached.
     """
 
     listen: str
@@ -32,7 +34,10 @@ class Settings:
     policy_address: str = ""
     budget_address: str = ""
     telemetry_address: str = ""
-    router_id: str = "router-0"
+    router_name: str = "router"
+    slot: int = 0
+    slots: int = 1
+    own_listen: str = ""
     allow_insecure: bool = False
     grace_s: float = 10.0
 
@@ -48,6 +53,16 @@ class Settings:
         for path in (self.tls_cert, self.tls_key, self.tls_client_ca, self.tls_ca):
             if path is not None and not path.is_file():
                 raise InvalidInput(f"no file at `{path}`: give the path of a PEM file")
+        if not 0 <= self.slot < self.slots <= SLOTS_MAX:
+            raise InvalidInput(
+                f"worker {self.slot} of {self.slots} cannot be: there are 1 to {SLOTS_MAX} workers, "
+                "counted from 0"
+            )
+        if self.own_listen and not is_loopback(self.own_listen):
+            raise InvalidInput(
+                f"`{self.own_listen}` can be reached from other machines: "
+                "a worker's own address is for this one, such as 127.0.0.1:50056"
+            )
         if not 0 <= self.grace_s <= GRACE_S_MAX:
             raise InvalidInput(f"grace must be from 0 to {GRACE_S_MAX:.0f} s: `{self.grace_s}`")
         if self.tls_cert is None and not self.allow_insecure and not is_loopback(self.listen):
@@ -55,3 +70,8 @@ class Settings:
                 f"`{self.listen}` can be reached from other machines and there is no TLS: give "
                 "`--tls-cert` and `--tls-key`, or say `--insecure-listen` if the network is safe"
             )
+
+    @property
+    def router_id(self) -> str:
+        """The worker's name in records."""
+        return f"{self.router_name}-{self.slot}"

@@ -5,6 +5,7 @@ cannot tell them apart. Channels are always grpcio's.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +29,9 @@ _HealthServicer: Any = vars(health)["aio"].HealthServicer
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a second listener
 )
 _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    *_OPTIONS[:2],
+    *_OPTIONS,
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # A service that was killed comes back within a second: find it at once.
@@ -52,12 +52,16 @@ class GrpcServer:
         register: Callable[[grpc.aio.Server], str],
         listen: str,
         tls: TlsFiles | None,
+        shared_port: bool = False,
+        own_listen: str = "",
     ) -> None:
         """Bind `listen` ("host:port", port 0: any). `register` adds a servicer, returns its name.
 
-        Raises `InvalidInput` naming the address when it cannot be had.
+        `shared_port` lets other workers listen there too: the kernel deals connections out among
+        them. `own_listen` is where this one alone is reached, "" for nowhere.
+        Raises `InvalidInput` naming the address when one cannot be had.
         """
-        self._server = _new(transport, interceptor)
+        self._server = _new(transport, interceptor, shared_port=shared_port)
         self._health: Any = _HealthServicer()
         self._name = register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(  # pyright: ignore[reportUnknownMemberType]
@@ -66,6 +70,10 @@ class GrpcServer:
         names = (self._name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = _bind(self._server, transport, listen, tls)
+        if own_listen:
+            # Ours to reach: no certificate of a caller is asked for.
+            own_tls = tls and replace(tls, client_ca=None)
+            _bind(self._server, transport, own_listen, own_tls)
 
     async def start(self) -> None:
         """Accept connections; health says NOT_SERVING."""
@@ -105,10 +113,14 @@ def bearer(key: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
 
 
-def _new(transport: Transport, interceptor: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+def _new(
+    transport: Transport, interceptor: grpc.aio.ServerInterceptor, *, shared_port: bool
+) -> grpc.aio.Server:
+    # Unless it is to be shared, a port that is taken is an error, not a second listener.
+    options = (*_OPTIONS, ("grpc.so_reuseport", int(shared_port)))
     if transport == "wire":
-        return wire.Server(interceptors=[interceptor], options=_OPTIONS)
-    return grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+        return wire.Server(interceptors=[interceptor], options=options)
+    return grpc.aio.server(interceptors=[interceptor], options=options)
 
 
 def _bind(server: grpc.aio.Server, transport: Transport, listen: str, tls: TlsFiles | None) -> int:

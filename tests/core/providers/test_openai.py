@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from answer_twin import ParserTwin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ EVENTS: list[Event] = [
 
 
 def read(*pieces: bytes) -> list[Event]:
-    parser = CODEC.parser()
+    parser = ParserTwin(CODEC)
     events = [event for piece in pieces for event in parser.feed(piece)]
     return events + parser.finish()
 
@@ -121,7 +122,7 @@ def test_an_answer_that_ends_early_anywhere_is_broken() -> None:
 
 
 def test_nothing_comes_after_the_end() -> None:
-    parser = CODEC.parser()
+    parser = ParserTwin(CODEC)
     parser.feed(ANSWER)
     assert parser.feed(ANSWER) == []
     assert parser.finish() == []

@@ -13,6 +13,7 @@ from harmost.core.errors import PolicyDenied
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.services.interceptors.gate import Gate
 from harmost.services.interceptors.principal import Principal, current_principal
+from harmost.services.transport import GrpcServer, Transport
 
 KEYS = {
     "caller": Principal("app", "acme", frozenset({"caller"})),
@@ -117,6 +118,45 @@ async def test_a_stream_fails_after_what_it_gave(channel: grpc.aio.Channel) -> N
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stream.read()
     assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+class Writer(Servicer):
+    """Writes to its call by itself, a message and the bytes of one."""
+
+    async def StreamChat(  # type: ignore[override]
+        self, request: router_pb2.StreamChatRequest, context: Any
+    ) -> None:
+        await context.write(router_pb2.StreamChatResponse(sequence=1))
+        await context.write(router_pb2.StreamChatResponse(sequence=2).SerializeToString())
+        if request.profile == "denied":
+            raise PolicyDenied("rule `x` says no")
+
+
+@pytest.mark.parametrize("transport", ["wire", "grpcio"])
+async def test_a_servicer_may_write_to_its_call_by_itself(transport: Transport) -> None:
+    def register(server: grpc.aio.Server) -> str:
+        router_pb2_grpc.add_RouterServiceServicer_to_server(Writer(), server)
+        return "harmost.router.v1.RouterService"
+
+    server = GrpcServer(
+        transport,
+        interceptor=Gate(KEYS.get),
+        register=register,
+        listen="127.0.0.1:0",
+        tls=None,
+    )
+    await server.start()
+    metadata = (("authorization", "Bearer caller"),)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = router_pb2_grpc.RouterServiceStub(channel)
+        whole = stub.StreamChat(router_pb2.StreamChatRequest(**asked()), metadata=metadata)
+        assert [message.sequence async for message in whole] == [1, 2]
+        denied = stub.StreamChat(router_pb2.StreamChatRequest(**asked("denied")), metadata=metadata)
+        assert [(await denied.read()).sequence for _ in range(2)] == [1, 2]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await denied.read()
+        assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    await server.stop(None)
 
 
 async def test_health_needs_no_key(channel: grpc.aio.Channel) -> None:

@@ -27,10 +27,9 @@ from harmost.core.providers.failures import (
     retry_after_s,
     stated,
 )
-from harmost.core.providers.sse import SseParser
 from harmost.core.usage import TokenUsage
 
-__all__ = ["AnthropicCodec", "AnthropicParser"]
+__all__ = ["AnthropicCodec", "AnthropicReader"]
 
 _VERSION = "2023-06-01"
 
@@ -144,9 +143,9 @@ class AnthropicCodec:
         """The key as `x-api-key`; none when `secret` is empty."""
         return {"x-api-key": secret} if secret else {}
 
-    def parser(self) -> "AnthropicParser":
-        """A fresh parser for one streamed answer."""
-        return AnthropicParser()
+    def reader(self) -> "AnthropicReader":
+        """A fresh reader for the events of one streamed answer."""
+        return AnthropicReader()
 
     def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """What an answer that is no stream means. `headers` in lower case."""
@@ -157,39 +156,43 @@ class AnthropicCodec:
         return stated(error, kinds=_KINDS, status=status, retry_after_s=retry_after_s(headers))
 
 
-class AnthropicParser:
-    """Reads one streamed answer; every fault becomes a `ProviderError`, never an exception."""
+class AnthropicReader:
+    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
+
+    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
+    """
 
     def __init__(self) -> None:
-        self._sse = SseParser()
-        self._over = False
-        self._id = ""
+        self.over = False
+        self.response_id = ""
         self._finish: FinishReason | None = None
         self._usage = _Usage()
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
+    def take(self, data: bytes) -> list[Event]:
+        """What one event of the stream means."""
         events: list[Event] = []
-        if self._over:
+        if self.over:
             return events
-        for event in self._sse.feed(data):
-            try:
-                frame = _frame_decoder.decode(event.data)
-            except UNREADABLE as error:
-                self._end(broken(f"the stream holds what is no event: {error}"), events)
-                return events
+        try:
+            frame = _frame_decoder.decode(data)
+        except UNREADABLE as error:
+            self._end(broken(f"the stream holds what is no event: {error}"), events)
+        else:
             self._take(frame, events)
-            if self._over:
-                return events
-        if self._sse.overflowed:
-            self._end(broken("an event of the stream is larger than its bound"), events)
         return events
+
+    def overflow(self) -> list[Event]:
+        """An event is too large to be read."""
+        return self._break_off("an event of the stream is larger than its bound")
 
     def finish(self) -> list[Event]:
         """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
+        return self._break_off("the stream ended before `message_stop`")
+
+    def _break_off(self, message: str) -> list[Event]:
         events: list[Event] = []
-        if not self._over:
-            self._end(broken("the stream ended before `message_stop`"), events)
+        if not self.over:
+            self._end(broken(message), events)
         return events
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
@@ -202,7 +205,7 @@ class AnthropicParser:
                     events.append(TextDelta(frame.content_block.text))
             case "message_start":
                 if frame.message is not None:
-                    self._id = frame.message.id or ""
+                    self.response_id = frame.message.id or ""
                     self._report(frame.message.usage, events, exact=False)
             case "message_delta":
                 if frame.delta is not None and frame.delta.stop_reason is not None:
@@ -212,7 +215,7 @@ class AnthropicParser:
                 if self._finish is None:
                     self._end(broken("the stream ended without a stop reason"), events)
                 else:
-                    self._end(Ended(self._finish, self._id), events)
+                    self._end(Ended(self._finish, self.response_id), events)
             case "error":
                 self._end(stated(frame.error, kinds=_KINDS), events)
             case _:
@@ -236,7 +239,7 @@ class AnthropicParser:
             events.append(UsageReported(normal))
 
     def _end(self, event: Event, events: list[Event]) -> None:
-        self._over = True
+        self.over = True
         events.append(event)
 
 

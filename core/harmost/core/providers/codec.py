@@ -1,4 +1,4 @@
-"""What every vendor codec offers: a request as bytes, and a parser from answer bytes to events.
+"""What every vendor codec offers: a request as bytes, and a reader from a stream's events to ours.
 
 Codecs are pure: no socket, no clock, no credentials. One file a wire format beside this one.
 """
@@ -12,13 +12,13 @@ from harmost.core.chat import FinishReason, Generation, Message
 from harmost.core.usage import TokenUsage
 
 __all__ = [
+    "AnswerReader",
     "Codec",
     "Ended",
     "Event",
     "HttpRequest",
     "ProviderError",
     "ProviderErrorKind",
-    "ResponseParser",
     "TextDelta",
     "UpstreamRequest",
     "UsageReported",
@@ -87,11 +87,18 @@ class ProviderError(msgspec.Struct, frozen=True, kw_only=True):
 Event: TypeAlias = TextDelta | UsageReported | Ended | ProviderError
 
 
-class ResponseParser(Protocol):
-    """Reads one streamed answer. Holds at most `limits.SSE_LINE_BYTES_MAX` of unread bytes."""
+class AnswerReader(Protocol):
+    """Reads one streamed answer, an event at a time. Never raises for what a provider sends."""
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
+    over: bool  # it ended: an `Ended` or a `ProviderError` was given
+    response_id: str  # the provider's own id, once known
+
+    def take(self, data: bytes) -> list[Event]:
+        """What the data of one event means. After the end nothing more comes."""
+        ...
+
+    def overflow(self) -> list[Event]:
+        """An event is too large to be read: a `ProviderError`, unless it had ended."""
         ...
 
     def finish(self) -> list[Event]:
@@ -110,8 +117,8 @@ class Codec(Protocol):
         """Headers that carry `secret`; none when it is empty."""
         ...
 
-    def parser(self) -> ResponseParser:
-        """A fresh parser for one streamed answer."""
+    def reader(self) -> AnswerReader:
+        """A fresh reader for the events of one streamed answer."""
         ...
 
     def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:

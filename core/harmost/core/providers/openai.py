@@ -27,10 +27,9 @@ from harmost.core.providers.failures import (
     retry_after_s,
     stated,
 )
-from harmost.core.providers.sse import SseParser
 from harmost.core.usage import TokenUsage
 
-__all__ = ["OpenAiCodec", "OpenAiParser"]
+__all__ = ["OpenAiCodec", "OpenAiReader"]
 
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -129,9 +128,9 @@ class OpenAiCodec:
         """A bearer token; none when `secret` is empty."""
         return {"authorization": f"Bearer {secret}"} if secret else {}
 
-    def parser(self) -> "OpenAiParser":
-        """A fresh parser for one streamed answer."""
-        return OpenAiParser()
+    def reader(self) -> "OpenAiReader":
+        """A fresh reader for the events of one streamed answer."""
+        return OpenAiReader()
 
     def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """What an answer that is no stream means. `headers` in lower case."""
@@ -142,33 +141,36 @@ class OpenAiCodec:
         return stated(error, kinds=_KINDS, status=status, retry_after_s=retry_after_s(headers))
 
 
-class OpenAiParser:
-    """Reads one streamed answer; every fault becomes a `ProviderError`, never an exception."""
+class OpenAiReader:
+    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
+
+    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
+    """
 
     def __init__(self) -> None:
-        self._sse = SseParser()
-        self._over = False
-        self._id = ""
+        self.over = False
+        self.response_id = ""
         self._finish: FinishReason | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Events that `data` completes. After `Ended` or `ProviderError` nothing more comes."""
+    def take(self, data: bytes) -> list[Event]:
+        """What one event of the stream means."""
         events: list[Event] = []
-        if self._over:
-            return events
-        for event in self._sse.feed(data):
-            self._take(event.data, events)
-            if self._over:
-                return events
-        if self._sse.overflowed:
-            self._end(broken("an event of the stream is larger than its bound"), events)
+        if not self.over:
+            self._take(data, events)
         return events
+
+    def overflow(self) -> list[Event]:
+        """An event is too large to be read."""
+        return self._break_off("an event of the stream is larger than its bound")
 
     def finish(self) -> list[Event]:
         """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
+        return self._break_off("the stream ended before `[DONE]`")
+
+    def _break_off(self, message: str) -> list[Event]:
         events: list[Event] = []
-        if not self._over:
-            self._end(broken("the stream ended before `[DONE]`"), events)
+        if not self.over:
+            self._end(broken(message), events)
         return events
 
     def _take(self, data: bytes, events: list[Event]) -> None:
@@ -176,7 +178,7 @@ class OpenAiParser:
             if self._finish is None:
                 self._end(broken("the stream ended without a finish reason"), events)
             else:
-                self._end(Ended(self._finish, self._id), events)
+                self._end(Ended(self._finish, self.response_id), events)
             return
         try:
             chunk = _chunk_decoder.decode(data)
@@ -186,14 +188,14 @@ class OpenAiParser:
         if chunk.error is not None:
             self._end(stated(chunk.error, kinds=_KINDS), events)
             return
-        self._id = self._id or chunk.id or ""
+        self.response_id = self.response_id or chunk.id or ""
         for choice in chunk.choices:
             self._choice(choice, events)
-        if chunk.usage is not None and not self._over:
+        if chunk.usage is not None and not self.over:
             self._usage(chunk.usage, events)
 
     def _choice(self, choice: _Choice, events: list[Event]) -> None:
-        if choice.index != 0 or self._over:
+        if choice.index != 0 or self.over:
             return
         if choice.delta is not None:
             text = choice.delta.content or choice.delta.refusal
@@ -227,5 +229,5 @@ class OpenAiParser:
             events.append(UsageReported(normal))
 
     def _end(self, event: Event, events: list[Event]) -> None:
-        self._over = True
+        self.over = True
         events.append(event)

@@ -1,1 +1,1 @@
-"""One exchange as a state machine: attempts, hold, cut, totals."""
+"""One attempt's answer as a state machine: counted, held to its budget, cut, framed."""

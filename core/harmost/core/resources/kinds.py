@@ -54,6 +54,7 @@ class ProviderSpec(Strict, frozen=True):
     """How to reach a vendor or a self-hosted endpoint, and what its contract says.
 
     `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
+    `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
     """
 
     codec: Literal["openai", "anthropic"]
@@ -66,6 +67,7 @@ class ProviderSpec(Strict, frozen=True):
     idle_timeout_ms: int = 30_000
     total_timeout_ms: int = 600_000
     connections_max: int = 256
+    http2: bool | Literal["auto"] = "auto"
     usage_path: str = ""
     dpa: bool = False
     baa: bool = False

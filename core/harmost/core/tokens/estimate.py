@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 from harmost.core.chat import Message
 
-__all__ = ["MESSAGE_OVERHEAD_TOKENS", "REQUEST_OVERHEAD_TOKENS", "estimate", "input_tokens_max"]
+__all__ = [
+    "MESSAGE_OVERHEAD_TOKENS",
+    "REQUEST_OVERHEAD_TOKENS",
+    "estimate",
+    "estimate_of_bytes",
+    "input_tokens_max",
+]
 
 # What chat templates add. A message: role, separators and end marker (ChatML 4 to 5, Llama 3 about 5).
 MESSAGE_OVERHEAD_TOKENS = 16
@@ -41,6 +47,11 @@ def estimate(text: str) -> int:
     other_bytes = _utf8_bytes(text) - ascii_bytes
     tokens = -(-ascii_bytes // _ASCII_BYTES_PER_TOKEN)
     return tokens + -(-other_bytes // _OTHER_BYTES_PER_TOKEN)
+
+
+def estimate_of_bytes(text_bytes: int) -> int:
+    """The same of a text that was not kept, from its size in UTF-8; low for other scripts. O(1)."""
+    return -(-text_bytes // _ASCII_BYTES_PER_TOKEN)
 
 
 def _utf8_bytes(text: str) -> int:

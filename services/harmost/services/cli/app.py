@@ -12,6 +12,7 @@ from harmost.services.cli import (
     records,
     resources,
     serve,
+    top,
     trace,
     up,
     usage,
@@ -51,6 +52,7 @@ app.command("delete", rich_help_panel=RULE)(resources.delete)
 app.add_typer(keys.app, name="key", rich_help_panel=RULE)
 
 app.command("usage", rich_help_panel=SEE)(usage.usage)
+app.command("top", rich_help_panel=SEE)(top.top)
 app.command("records", rich_help_panel=SEE)(records.records)
 app.command("tail", rich_help_panel=SEE)(records.tail)
 

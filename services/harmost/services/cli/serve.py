@@ -79,9 +79,31 @@ Budget = Annotated[
 Telemetry = Annotated[
     str, typer.Option("--telemetry", metavar="HOST:PORT", envvar="HARMOST_TELEMETRY_ADDRESS")
 ]
-RouterId = Annotated[
+RouterName = Annotated[
     str,
-    typer.Option("--router-id", envvar="HARMOST_ROUTER_ID", help="Its name in records."),
+    typer.Option(
+        "--name",
+        envvar="HARMOST_ROUTER_NAME",
+        help="With the worker's number: its name in records.",
+    ),
+]
+Worker = Annotated[int, typer.Option("--worker", min=0, help="Its number among the workers.")]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="How many share the port and the directory. Slots beyond are replayed and removed.",
+    ),
+]
+OwnListen = Annotated[
+    str,
+    typer.Option(
+        "--own-listen",
+        metavar="HOST:PORT",
+        help="Where this worker alone is reached.",
+        show_default=False,
+    ),
 ]
 Insecure = Annotated[
     bool,
@@ -111,12 +133,15 @@ def router(
     policy: Policy = f"127.0.0.1:{PORT + 1}",
     budget: Budget = f"127.0.0.1:{PORT + 2}",
     telemetry: Telemetry = f"127.0.0.1:{PORT + 3}",
-    router_id: RouterId = "router-0",
+    name: RouterName = "router",
+    worker: Worker = 0,
+    workers: Workers = 1,
+    own_listen: OwnListen = "",
     insecure_listen: Insecure = False,
     grace: Grace = 10.0,
     supervised: Supervised = False,
 ) -> None:
-    """Run a Router alone: it takes the calls."""
+    """Run a Router alone, or one of the workers that share a port: it takes the calls."""
     run(
         "router",
         supervised=supervised,
@@ -132,7 +157,10 @@ def router(
         policy_address=policy,
         budget_address=budget,
         telemetry_address=telemetry,
-        router_id=router_id,
+        router_name=name,
+        slot=worker,
+        slots=workers,
+        own_listen=own_listen,
         allow_insecure=insecure_listen,
         grace_s=grace,
     )

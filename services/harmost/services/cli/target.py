@@ -38,6 +38,12 @@ class Target:
         split_address(known)
         return str(known)
 
+    def workers(self) -> tuple[str, ...]:
+        """Where each of the Router's workers is reached alone; the Router's own address if unknown."""
+        if self.address or "HARMOST_ADDRESS" in os.environ:
+            return (self.endpoint("router"),)
+        return self._endpoints().workers or (self.endpoint("router"),)
+
     def api_key(self) -> str:
         """The key: option or HARMOST_KEY, key file, the data directory's admin key."""
         if self.key:

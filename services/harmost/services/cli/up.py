@@ -27,6 +27,9 @@ def up(
         Path,
         typer.Option("--data", metavar="DIR", envvar="HARMOST_DATA_DIR", help="Where all is kept."),
     ] = DATA_DIR,
+    routers: Annotated[
+        int, typer.Option(min=1, max=64, help="Router workers that share its port: one a core.")
+    ] = 1,
     transport: Annotated[
         str, typer.Option(envvar="HARMOST_TRANSPORT", help="wire (our own) or grpcio.")
     ] = "wire",
@@ -52,14 +55,11 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start all services and keep them running until Ctrl-C."""
-    import asyncio
-
-    from harmost.services.supervisor.supervisor import run
-
     began = time.monotonic()
     plan = _plan(
         port=port,
         host=host,
+        routers=routers,
         sandbox=sandbox,
         data_dir=data,
         transport=transport,
@@ -70,13 +70,20 @@ def up(
         insecure_listen=insecure_listen,
         verbose=verbose,
     )
+    _run(plan, data, began, as_json=as_json)
+
+
+def _run(plan: "Plan", data: Path, began: float, *, as_json: bool) -> None:
+    import asyncio
+
+    from harmost.services.supervisor.supervisor import run
 
     def announce(said: list[str]) -> None:
         _announce(plan.endpoints, data, said, time.monotonic() - began, as_json=as_json)
 
     try:
         asyncio.run(run(plan, announce))
-    except* Exception as group:  # noqa: BLE001 -- the root of this process
+    except BaseExceptionGroup as group:  # what a task group's block raises comes wrapped
         raise _first(group) from None
 
 
@@ -84,6 +91,7 @@ def _plan(
     *,
     port: int,
     host: str,
+    routers: int,
     sandbox: bool,
     data_dir: Path,
     examples: Path | None,
@@ -100,7 +108,12 @@ def _plan(
     if examples is not None and not examples.is_dir():
         raise InvalidInput(f"no directory at `{examples}`: give `--examples DIR`")
     endpoints = endpoints_for(
-        host=host, port=port, sandbox=sandbox, tls_ca=tls_ca, previous=Endpoints.read(data_dir)
+        host=host,
+        port=port,
+        sandbox=sandbox,
+        tls_ca=tls_ca,
+        previous=Endpoints.read(data_dir),
+        routers=routers,
     )
     insecure = shared.pop("insecure_listen")
     Settings(
@@ -135,6 +148,8 @@ def _announce(
         for service in ("policy", "budget", "telemetry", "sandbox")
         if getattr(endpoints, service)
     )
+    if len(endpoints.workers) > 1:
+        others += f", {len(endpoints.workers)} router workers (see `harmost top`)"
     where = "" if data == DATA_DIR else f" --data {data}"
     lines = [
         f"harmost is up on {endpoints.router} (in {took_s:.1f} s)",

@@ -3,6 +3,7 @@
 Wrapping is done once for each method, not for each call. Health and reflection need no key.
 """
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
@@ -82,6 +83,13 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 _unary(admit, handler.unary_unary), decode, encode
+            )
+        if handler.unary_stream is not None and not inspect.isasyncgenfunction(
+            handler.unary_stream
+        ):
+            # The servicer writes to its call by itself, messages or bytes of them.
+            return grpc.unary_stream_rpc_method_handler(
+                _unary(admit, handler.unary_stream), decode, _bytes_or(encode)
             )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
@@ -169,6 +177,13 @@ def _lenient(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
             return Malformed(error)
 
     return decode_or_mark
+
+
+def _bytes_or(encode: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    def encode_unless_bytes(message: Any) -> bytes:
+        return message if isinstance(message, bytes) or encode is None else encode(message)
+
+    return encode_unless_bytes
 
 
 def _bearer(context: Context) -> str:

@@ -20,7 +20,10 @@ SERVICES = ("router", "policy", "budget", "telemetry", "sandbox")
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses, "host:port". `sandbox` speaks HTTP, "" if there is none; `tls_ca` "" is plaintext."""
+    """Addresses, "host:port". `sandbox` speaks HTTP, "" if there is none; `tls_ca` "" is plaintext.
+
+    `workers` are where each of the Router's workers is reached alone; they share `router`.
+    """
 
     router: str = f"127.0.0.1:{PORT}"
     policy: str = f"127.0.0.1:{PORT + 1}"
@@ -28,6 +31,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: str = f"127.0.0.1:{PORT + 3}"
     sandbox: str = f"127.0.0.1:{PORT + 4}"
     tls_ca: str = ""
+    workers: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, data_dir: Path) -> "Endpoints | None":

@@ -1,5 +1,4 @@
-"""Model providers as the network shows them: endpoints, credentials, sockets.
+"""Model providers as documents describe them, joined with their codecs and credentials.
 
-`upstream.py` is the interface, `aiohttp_upstream.py` the implementation, `endpoints.py` joins a
-`Provider` document with its codec and its credentials.
+Who calls them is `services/upstream`.
 """

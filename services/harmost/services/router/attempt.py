@@ -1,13 +1,17 @@
-"""One try of one model: reserve → call → relay → settle, each a method. Which model: mission.py.
+"""One try of one model: reserve → call → relay → settle. Which model: mission.py.
 
 reserve   the worst case is held at every budget level, durably, before anything is sent
-texts     the provider is called and its answer relayed, counted and cut
+relay     the provider is called; each piece of its answer is counted, cut and passed on (`on_data`)
 close     what it used is found out, priced, written to the journal and settled
+
+A coroutine waits for each of these, and for no token: bytes that the upstream reads become bytes of
+the caller's stream in one callback. A caller that does not read pauses its own provider only.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -27,17 +31,20 @@ from harmost.core.budget.price import (
 )
 from harmost.core.chat import Generation, Message
 from harmost.core.errors import BudgetExhausted, HarmostError
-from harmost.core.providers.codec import Event, ProviderError, ProviderErrorKind, UpstreamRequest
-from harmost.core.relay.relay import Relay, RelayLimits
+from harmost.core.providers.codec import ProviderError, ProviderErrorKind, UpstreamRequest
+from harmost.core.relay.exchange import AttemptExchange
 from harmost.core.resources.kinds import ModelSpec
-from harmost.core.tokens.estimate import estimate
+from harmost.core.tokens.estimate import estimate_of_bytes
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
-from harmost.services.providers.upstream import Answer, Billed, Upstream
 from harmost.services.router.budget import Amount, BudgetClient, BudgetPath, Owed
+from harmost.services.router.listeners import Listener
+from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
+
+log = logging.getLogger(__name__)
 
 # An answer shorter than this is not worth a hold that fits no more.
 OUTPUT_TOKENS_MIN = 16
@@ -55,9 +62,6 @@ _OUTCOMES: dict[ProviderErrorKind, AttemptOutcome] = {
     "broken": "broken",
     "stalled": "stalled",
 }
-
-# An upstream ends each answer with an event that says how; this stands for one that does not.
-_BROKEN = (ProviderError(kind="broken", message="the answer ended without saying how"),)
 
 # The provider said no before it did anything: vendors do not bill these.
 _UNBILLED: frozenset[AttemptOutcome] = frozenset({"throttled", "provider_error", "rejected"})
@@ -94,19 +98,20 @@ class AttemptTools:
 
 
 class Attempt:
-    """`reserve`, then `texts` to its end or `cancel`, then `close`: each once."""
+    """`reserve`, then `relay`, then `close`: each once. It is the sink of its own upstream call."""
 
     def __init__(self, plan: AttemptPlan, tools: AttemptTools) -> None:
         self.plan = plan
         self._tools = tools
         self._held = Amount(None, 0)
-        self.relay = Relay(RelayLimits(output_tokens_max=plan.output_tokens_max))
+        self.output_tokens_max = plan.output_tokens_max
+        self.exchange = self._exchange(first_sequence=0, keep_text=False)
         self.warnings: tuple[str, ...] = ()
         self.started_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
-        self.first_token_ns = 0
+        self.first_token_at_ns = 0  # on the monotonic clock
         self._cancelled: AttemptOutcome | None = None
-        self._sent = False
+        self._call: UpstreamCall | None = None
         self._ended_ns = 0
         self.summary: AttemptSummary | None = None
 
@@ -126,56 +131,106 @@ class Attempt:
             self._worst_case(min(plan.output_tokens_max, OUTPUT_TOKENS_MIN)),
         )
         self._held, self.warnings = held.amount, held.warnings
-        output_tokens_max = self._output_tokens_within(held.amount)
-        self.relay = Relay(
-            RelayLimits(
-                output_tokens_max=output_tokens_max,
-                shortened=output_tokens_max < plan.output_tokens_max,
-            )
-        )
-        self.output_tokens_max = output_tokens_max
+        self.output_tokens_max = self._output_tokens_within(held.amount)
 
-    async def texts(self) -> AsyncIterator[list[str]]:
-        """Call the provider; yield pieces of the answer as they come. Failures end up in `relay`."""
+    async def relay(self, listener: Listener, *, keep_text: bool) -> None:
+        """Call the provider and pass its answer on to its end; failures end up in `exchange`.
+
+        Cancelled, it stops the provider in the same turn of the loop.
+        """
         journal, plan = self._tools.journal, self.plan
         await (journal.sync() if plan.fsync_first else journal.flush())
-        self._clock_ns, self._sent = time.monotonic_ns(), True
-        stream = self._tools.upstream.stream(
-            plan.endpoint, self._request(), attempt_id=plan.attempt_id
+        loop = asyncio.get_running_loop()
+        self.exchange = self._exchange(first_sequence=listener.sequence, keep_text=keep_text)
+        self._pass_on = listener.relay
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._clock_ns = time.monotonic_ns()
+        self._call = call = self._tools.upstream.open(
+            plan.endpoint,
+            plan.endpoint.codec.request(self._request()),
+            attempt_id=plan.attempt_id,
+            sink=self,
         )
-        async with stream as answer:
-            while not self.relay.done:
-                texts = self.relay.feed(await self._next(answer))
-                if texts:
-                    if not self.first_token_ns:
-                        self.first_token_ns = time.monotonic_ns() - self._clock_ns
-                    yield texts
-        self._ended_ns = time.monotonic_ns()
-
-    async def _next(self, answer: Answer) -> Sequence[Event]:
-        stall_s = self.plan.stall_s
-        if self.first_token_ns or stall_s is None:
-            return await anext(answer, _BROKEN)
+        listener.on_room(call.resume)
+        stall = loop.call_later(plan.stall_s, self._stalled) if plan.stall_s is not None else None
         try:
-            async with asyncio.timeout(stall_s):
-                return await anext(answer, _BROKEN)
-        except TimeoutError:
-            message = f"no token within {stall_s * 1000:.0f} ms, the profile's `stall_ms`"
-            return (ProviderError(kind="stalled", message=message),)
+            await self._ended
+        finally:
+            if stall is not None:
+                stall.cancel()
+            self._stop(call, listener)
+
+    def _stop(self, call: UpstreamCall, listener: Listener) -> None:
+        self._ended_ns = time.monotonic_ns()
+        exchange = self.exchange
+        listener.on_room(None)
+        listener.sequence = exchange.next_sequence
+        if exchange.finish_reason is not None and not exchange.cut:
+            call.leave()
+        else:
+            call.cancel()
+
+    # --- The upstream's sink: called by the loop as bytes come --------------------------------------
+
+    def on_response(self, status: int, headers: Mapping[str, str]) -> None:
+        """An answer begins."""
+
+    def on_data(self, data: bytes) -> None:
+        """The path of a token: count and cut it, pass it on, hold its provider back if need be."""
+        exchange = self.exchange
+        try:
+            frames = exchange.receive(data)
+            if frames is not None:
+                self.first_token_at_ns = self.first_token_at_ns or time.monotonic_ns()
+                if not self._pass_on(frames) and self._call is not None:
+                    self._call.pause()
+        except Exception:  # the root of a callback: without an end the caller waits for ever
+            log.exception("an answer could not be relayed")
+            exchange.fail(ProviderError(kind="broken", message="it could not be relayed"))
+        if exchange.done:
+            self._end()
+
+    def on_end(self) -> None:
+        """The body is over: whole, or broken off."""
+        self.exchange.finish()
+        self._end()
+
+    def on_error(self, error: ProviderError) -> None:
+        """There is no answer, or no more of it."""
+        self.exchange.fail(error)
+        self._end()
+
+    def _stalled(self) -> None:
+        if self.first_token_at_ns or self.plan.stall_s is None:
+            return
+        stall_ms = self.plan.stall_s * 1000
+        message = f"no token within {stall_ms:.0f} ms, the profile's `stall_ms`"
+        self.on_error(ProviderError(kind="stalled", message=message))
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    # --- After the answer ---------------------------------------------------------------------------
 
     def cancel(self, outcome: AttemptOutcome) -> None:
-        """Note that the caller is gone or late. Closing `texts` closes the connection."""
-        if not self.relay.done:
+        """Note that the caller is gone or late."""
+        if not self.exchange.done:
             self._cancelled = outcome
+
+    @property
+    def first_token_ns(self) -> int:
+        """From the call to its first token; 0: none came."""
+        return self.first_token_at_ns and self.first_token_at_ns - self._clock_ns
 
     @property
     def outcome(self) -> AttemptOutcome:
         """How it ended."""
         if self._cancelled is not None:
             return self._cancelled
-        if self.relay.error is not None:
-            return _OUTCOMES[self.relay.error.kind]
-        return "budget_cut" if self.relay.cut else "completed"
+        if self.exchange.error is not None:
+            return _OUTCOMES[self.exchange.error.kind]
+        return "budget_cut" if self.exchange.cut else "completed"
 
     async def close(self) -> AttemptSummary:
         """Find out what was used, price it, journal it, settle it. Never raises for a provider."""
@@ -212,10 +267,10 @@ class Attempt:
 
     async def _usage(self) -> TokenUsage | None:
         """What the provider bills; None where it bills nothing."""
-        said = self.relay.usage
+        said = self.exchange.usage
         if self.outcome == "completed" and said is not None and said.exact:
             return said
-        if not self._sent or (self.outcome in _UNBILLED and not self.relay.deltas):
+        if self._call is None or (self.outcome in _UNBILLED and not self.exchange.deltas):
             return None
         billed = await self._tools.upstream.usage_lookup(self.plan.endpoint, self.plan.attempt_id)
         if isinstance(billed, Billed):
@@ -225,8 +280,8 @@ class Attempt:
         return self._estimate()
 
     def _estimate(self) -> TokenUsage:
-        said = self.relay.usage
-        output_tokens = max(self.relay.deltas, estimate(self.relay.text))
+        said = self.exchange.usage
+        output_tokens = max(self.exchange.deltas, estimate_of_bytes(self.exchange.text_bytes))
         if said is not None:  # a usage that came before the break still tells the input
             return TokenUsage(
                 input_tokens=said.input_tokens,
@@ -275,8 +330,20 @@ class Attempt:
             generation=self.plan.generation,
         )
 
+    def _exchange(self, *, first_sequence: int, keep_text: bool) -> AttemptExchange:
+        plan = self.plan
+        return AttemptExchange(
+            plan.endpoint.spec.codec,
+            output_tokens_max=self.output_tokens_max,
+            shortened=self.output_tokens_max < plan.output_tokens_max,
+            step_index=plan.step_index,
+            attempt_id=plan.attempt_id,
+            first_sequence=first_sequence,
+            keep_text=keep_text,
+        )
+
     def _summary(self, usage: TokenUsage, amount: Amount | None) -> AttemptSummary:
-        plan, error = self.plan, self.relay.error
+        plan, error = self.plan, self.exchange.error
         return AttemptSummary(
             attempt_id=plan.attempt_id,
             model=plan.model,
@@ -290,7 +357,7 @@ class Attempt:
             total_ns=(self._ended_ns or time.monotonic_ns()) - self._clock_ns,
             step_index=plan.step_index,
             held_usd_nanos=self._held.usd_nanos or 0,
-            provider_response_id=self.relay.response_id,
+            provider_response_id=self.exchange.response_id,
         )
 
 

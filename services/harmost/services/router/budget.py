@@ -78,6 +78,7 @@ class BudgetClient:
         self._metadata = metadata
         self._journal = journal
         self._owed: dict[str, Owed] = {}
+        self.held: dict[str, int] = {}  # nano-USD by attempt, of attempts that are under way
         self._wake = asyncio.Event()
 
     @property
@@ -121,11 +122,13 @@ class BudgetClient:
         held = Amount(
             None if amount.usd_nanos is None else answer.held.usd_nanos, answer.held.tokens
         )
+        self.held[attempt_id] = held.usd_nanos or 0
         return Held(held, tuple(_warning(warning) for warning in answer.warnings))
 
     async def pay(self, owed: Owed) -> None:
         """Settle or void. Never raises for a ledger that does not answer: then it stays owed."""
         self._owed[owed.attempt_id] = owed
+        self.held.pop(owed.attempt_id, None)
         try:
             await self._paid(owed)
         finally:  # a caller that is cancelled here owes it all the same

@@ -1,6 +1,6 @@
 """Between the Router's protos and the domain: a request becomes a `Call`, events become messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -12,7 +12,6 @@ from harmost.services.convert.decision import decision_to_proto
 from harmost.services.convert.usage import usage_to_proto
 from harmost.services.interceptors.principal import Principal
 from harmost.services.router.events import (
-    Delta,
     Finished,
     Hop,
     MissionEvent,
@@ -80,13 +79,6 @@ def stream_response(event: MissionEvent, sequence: int) -> router_pb2.StreamChat
     """`event` as the message that carries it."""
     response = router_pb2.StreamChatResponse(sequence=sequence)
     match event:
-        case Delta():
-            delta = response.delta
-            delta.step_index, delta.attempt_id, delta.text = (
-                event.step_index,
-                event.attempt_id,
-                event.text,
-            )
         case Started():
             response.started.CopyFrom(_started(event))
         case StepStarted():
@@ -100,9 +92,9 @@ def stream_response(event: MissionEvent, sequence: int) -> router_pb2.StreamChat
     return response
 
 
-def chat_response(texts: Sequence[str], finished: Finished) -> router_pb2.ChatResponse:
+def chat_response(text: str, finished: Finished) -> router_pb2.ChatResponse:
     """A whole answer."""
-    parts = [router_pb2.Part(text="".join(texts))] if texts else []
+    parts = [router_pb2.Part(text=text)] if text else []
     return router_pb2.ChatResponse(parts=parts, finished=_finished(finished))
 
 

@@ -1,4 +1,7 @@
-"""What happens during a mission, as the Router thinks of it. convert.py turns it into the wire's form."""
+"""What happens during a mission beside its tokens. convert.py turns it into the wire's form.
+
+Tokens are no events: core/relay makes of them the bytes that are sent.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +12,6 @@ from harmost.core.chat import FinishReason
 from harmost.core.policy.decision import Decision
 
 __all__ = [
-    "Delta",
     "Finished",
     "Hop",
     "MissionEvent",
@@ -36,15 +38,6 @@ class StepStarted:
     step: str
     model: str
     attempt_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of the answer."""
-
-    step_index: int
-    attempt_id: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +77,4 @@ class Finished:
     price_unknown: bool
 
 
-MissionEvent: TypeAlias = Started | StepStarted | Delta | Hop | StepFinished | Finished
+MissionEvent: TypeAlias = Started | StepStarted | Hop | StepFinished | Finished

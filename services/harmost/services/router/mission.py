@@ -1,14 +1,14 @@
 """One run of a profile, as a staircase. Admission comes before it (service.py).
 
     classify → decide → redact → choose   what a step sends, and to whom it may go      turn.py
-    exchange                              candidates one after the other                attempt.py
+    reserve → call → relay → settle       candidates one after the other                attempt.py
     record                                in the journal before the caller hears the end
 
 A mission belongs to one snapshot from its first step to its last.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +31,9 @@ from harmost.core.usage import TokenUsage
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.budget import BudgetPath
-from harmost.services.router.events import (
-    Delta,
-    Finished,
-    Hop,
-    MissionEvent,
-    Started,
-    StepFinished,
-    StepStarted,
-)
+from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
+from harmost.services.router.listeners import Listener
+from harmost.services.router.stats import Stats
 from harmost.services.router.turn import (
     Turn,
     choose,
@@ -60,10 +54,11 @@ class MissionTools:
     attempt: AttemptTools
     endpoints: Endpoints
     router_id: str
+    stats: Stats
 
 
 class Mission:
-    """Iterate `events` to its end, or call `abandon`: one of them, once."""
+    """`run` it to its end; where that is cancelled, `abandon` it."""
 
     def __init__(
         self,
@@ -82,8 +77,6 @@ class Mission:
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
-        self._first_token_ns = 0
-        self._added_ns = 0
         self._outputs: dict[str, Mapping[str, Any]] = {}
         self._steps: list[str] = []
         self._attempts: list[Attempt] = []
@@ -91,12 +84,11 @@ class Mission:
         self._last = StepFinished(0, "")
         self.closed = False
 
-    async def events(self) -> AsyncIterator[MissionEvent]:
-        """Everything that happens, ending with `Finished`. Raises the `HarmostError` that ends it."""
+    async def run(self, listener: Listener) -> Finished:
+        """Run every step; `listener` hears all, at last `Finished`. Raises the error that ends it."""
         self._journal(self._opened())
         try:
-            async for event in self._run():
-                yield event
+            await self._run(listener)
         except HarmostError as error:
             await self._close(_status_of(error), error.reason)
             error.details.setdefault("record_id", self.record_id)
@@ -105,7 +97,16 @@ class Mission:
         record = await self._close(
             "failed" if broke else "completed", ProviderFailed.reason if broke else ""
         )
-        yield self._finished(record)
+        finished = self._finished(record)
+        listener.tell(finished)
+        return finished
+
+    @property
+    def text(self) -> str:
+        """The answer: of the last step that gave one. Kept only for a listener that wants it."""
+        answered = (a for a in reversed(self._attempts) if a.exchange.deltas)
+        attempt = next(answered, None)
+        return attempt.exchange.text if attempt is not None else ""
 
     async def abandon(self, outcome: AttemptOutcome) -> None:
         """The caller is gone or late: settle what was used so far and write the record."""
@@ -119,11 +120,11 @@ class Mission:
             "cancelled", "DEADLINE_EXCEEDED" if outcome == "deadline" else "CANCELLED"
         )
 
-    async def _run(self) -> AsyncIterator[MissionEvent]:
+    async def _run(self, listener: Listener) -> None:
         started = False
         for index, step in enumerate(self._snapshot.steps[self.call.profile]):
             if not step.runs(self._outputs):
-                yield StepFinished(index, step.name, skipped=True)
+                listener.tell(StepFinished(index, step.name, skipped=True))
                 continue
             self._steps.append(step.name)
             turn = classify(self.call, step, self._outputs)
@@ -134,17 +135,21 @@ class Mission:
             self._decision = choose(self.call, step, turn, self._decision, self._snapshot)
             if not started:
                 started = True
-                yield Started(self.record_id, self.call.tenant, self._decision)
-            async for event in self._exchange(index, step, turn, self._decision):
-                yield event
+                listener.tell(Started(self.record_id, self.call.tenant, self._decision))
+            await self._exchange(index, step, turn, self._decision, listener)
             if self._last.finish_reason == "provider_broke":
                 return
 
     # --- exchange: choose → reserve → call → relay → settle, for each attempt -----------------------
 
     async def _exchange(
-        self, index: int, step: CompiledStep, turn: Turn, decision: Decision
-    ) -> AsyncIterator[MissionEvent]:
+        self,
+        index: int,
+        step: CompiledStep,
+        turn: Turn,
+        decision: Decision,
+        listener: Listener,
+    ) -> None:
         """Try candidates until one answers; raises when none does."""
         failed: list[Attempt] = []
         refused: BudgetExhausted | None = None
@@ -159,13 +164,12 @@ class Mission:
             except HarmostError as error:
                 await attempt.not_admitted(error)
                 raise
-            yield self._begun(index, step, attempt, failed)
-            async for event in self._relayed(index, attempt):
-                yield event
+            listener.tell(self._begun(index, step, attempt, failed))
+            await attempt.relay(listener, keep_text=listener.keeps_text or step.output is not None)
             await attempt.close()
-            failure = attempt.relay.error
-            if failure is None or attempt.relay.deltas:
-                yield self._ended(index, step, attempt)
+            failure = attempt.exchange.error
+            if failure is None or attempt.exchange.deltas:
+                listener.tell(self._ended(index, step, attempt))
                 return
             failed.append(attempt)
             if failure.kind not in HOPS:
@@ -204,6 +208,7 @@ class Mission:
         )
         attempt = Attempt(plan, self._tools.attempt)
         self._attempts.append(attempt)
+        self._tools.stats.attempt_begun(attempt)
         return attempt
 
     def _begun(
@@ -220,27 +225,20 @@ class Mission:
             to_attempt_id=plan.attempt_id,
             to_model=plan.model,
             cause=last.outcome,
-            error=last.relay.error.message if last.relay.error is not None else "",
+            error=last.exchange.error.message if last.exchange.error is not None else "",
         )
 
-    async def _relayed(self, index: int, attempt: Attempt) -> AsyncIterator[Delta]:
-        async for texts in attempt.texts():
-            if not self._first_token_ns:
-                self._note_first_token()
-            for text in texts:
-                yield Delta(index, attempt.plan.attempt_id, text)
-
     def _ended(self, index: int, step: CompiledStep, attempt: Attempt) -> StepFinished:
-        relay = attempt.relay
+        exchange = attempt.exchange
         output: Mapping[str, Any] | None = None
-        if relay.error is None and step.output is not None:
-            output = self._outputs[step.name] = step.output.parse(relay.text)
+        if exchange.error is None and step.output is not None:
+            output = self._outputs[step.name] = step.output.parse(exchange.text)
         self._last = StepFinished(
             index,
             step.name,
             model=attempt.plan.model,
             output=output,
-            finish_reason=relay.finish_reason or "provider_broke",
+            finish_reason=exchange.finish_reason or "provider_broke",
         )
         return self._last
 
@@ -250,9 +248,9 @@ class Mission:
         if refused is not None and not failed:
             return refused
         tries = "; ".join(
-            f"`{attempt.plan.model}`: {attempt.relay.error.message}"
+            f"`{attempt.plan.model}`: {attempt.exchange.error.message}"
             for attempt in failed
-            if attempt.relay.error is not None
+            if attempt.exchange.error is not None
         )
         if refused is not None:
             tries += f"; no budget for another: {refused.message}"
@@ -265,12 +263,16 @@ class Mission:
         record = self._record(status, reason)
         self._journal(MissionClosed(record=record))
         self.closed = True
+        for attempt in self._attempts:
+            self._tools.stats.attempt_ended(attempt)
+        self._tools.stats.call_ended(record)
         await self._tools.attempt.journal.flush()
         return record
 
     def _record(self, status: MissionStatus, reason: str) -> RecordSummary:
         attempts = self._summaries()
         call, total_ns = self.call, time.monotonic_ns() - self._clock_ns
+        first_token_ns, waited_ns = self._until_first_token()
         return RecordSummary(
             record_id=self.record_id,
             tenant=call.tenant,
@@ -287,8 +289,8 @@ class Mission:
             cost_usd_nanos=sum(attempt.cost_usd_nanos for attempt in attempts),
             started_at_ns=self._started_at_ns,
             total_ns=total_ns,
-            first_token_ns=self._first_token_ns,
-            added_ns=self._added_ns or max(total_ns - sum(a.total_ns for a in attempts), 0),
+            first_token_ns=first_token_ns,
+            added_ns=max((first_token_ns or total_ns) - waited_ns, 1),
             router_id=self._tools.router_id,
             steps=tuple(self._steps),
         )
@@ -296,11 +298,17 @@ class Mission:
     def _summaries(self) -> tuple[AttemptSummary, ...]:
         return tuple(a.summary for a in self._attempts if a.summary is not None)
 
-    def _note_first_token(self) -> None:
-        self._first_token_ns = time.monotonic_ns() - self._clock_ns
-        waited_ns = sum(attempt.first_token_ns for attempt in self._attempts[-1:])
-        waited_ns += sum(summary.total_ns for summary in self._summaries())
-        self._added_ns = max(self._first_token_ns - waited_ns, 1)
+    def _until_first_token(self) -> tuple[int, int]:
+        """When it came (0: never), and for how long of that time providers were waited for."""
+        waited_ns = 0
+        for attempt in self._attempts:
+            if attempt.first_token_at_ns:
+                return (
+                    attempt.first_token_at_ns - self._clock_ns,
+                    waited_ns + attempt.first_token_ns,
+                )
+            waited_ns += attempt.summary.total_ns if attempt.summary is not None else 0
+        return 0, waited_ns
 
     def _finished(self, record: RecordSummary) -> Finished:
         warned = (

@@ -17,9 +17,9 @@ from harmost.core.budget.price import cost_usd_nanos
 from harmost.core.errors import NotFound
 from harmost.core.usage import TokenUsage
 from harmost.services.providers.endpoints import Endpoints
-from harmost.services.providers.upstream import Billed, Unavailable
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import Amount, Owed
+from harmost.services.upstream.upstream import Billed, Unavailable
 
 __all__ = ["recover"]
 

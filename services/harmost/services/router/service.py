@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -23,13 +23,9 @@ from harmost.core.tenants import visible
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.services.interceptors.principal import Principal, current_principal
 from harmost.services.router.admission import IdempotencyKeys, InFlight
-from harmost.services.router.convert import (
-    AnyChatRequest,
-    call_of,
-    chat_response,
-    stream_response,
-)
-from harmost.services.router.events import Delta, Finished
+from harmost.services.router.convert import AnyChatRequest, call_of, chat_response
+from harmost.services.router.events import Finished
+from harmost.services.router.listeners import Nobody, listening
 from harmost.services.router.listing import model_info, profile_info
 from harmost.services.router.mission import Mission, MissionTools
 from harmost.services.snapshots.watcher import SnapshotWatcher
@@ -63,33 +59,20 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         async with asyncio.TaskGroup() as self._closing:
             yield
 
-    async def StreamChat(
+    async def StreamChat(  # type: ignore[override] # it writes to its call by itself
         self, request: router_pb2.StreamChatRequest, context: Context
-    ) -> AsyncIterator[router_pb2.StreamChatResponse]:
-        with self._admitted(request, context) as mission:
-            sequence = 0
-            async for event in mission.events():
-                yield stream_response(event, sequence)
-                sequence += 1
-                if isinstance(event, Finished):
-                    _raise_if_broken(event)
+    ) -> None:
+        async with listening(context) as listener:
+            with self._admitted(request, context) as mission:
+                _raise_if_broken(await mission.run(listener))
 
     async def Chat(
         self, request: router_pb2.ChatRequest, context: Context
     ) -> router_pb2.ChatResponse:
         with self._admitted(request, context) as mission:
-            texts: list[str] = []
-            step_index = 0
-            async for event in mission.events():
-                if isinstance(event, Delta):
-                    if event.step_index != step_index:
-                        step_index = event.step_index
-                        texts.clear()  # a later step's answer is the mission's
-                    texts.append(event.text)
-                elif isinstance(event, Finished):
-                    _raise_if_broken(event)
-                    return chat_response(texts, event)
-        raise AssertionError("a mission ends with `Finished` or an error")
+            finished = await mission.run(Nobody())
+            _raise_if_broken(finished)
+            return chat_response(mission.text, finished)
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context
@@ -140,6 +123,17 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             next_page_token=token,
         )
 
+    async def GetStats(
+        self, request: router_pb2.GetStatsRequest, context: Context
+    ) -> router_pb2.GetStatsResponse:
+        tools = self._tools
+        return tools.stats.answer(
+            router_id=tools.router_id,
+            calls_live=self._in_flight.calls,
+            tools=tools.attempt,
+            generation=self._snapshots.current().generation,
+        )
+
     # --- admit --------------------------------------------------------------------------------------
 
     @contextmanager
@@ -149,6 +143,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         call = self._admit(request, principal, snapshot)
         record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
         self._in_flight.enter(call.tenant, snapshot.catalog.tenants)
+        self._tools.stats.call_begun()
         mission: Mission | None = None
         try:
             digest = _digest(request) if call.idempotency_key else b""

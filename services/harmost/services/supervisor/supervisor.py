@@ -1,7 +1,7 @@
 """Starts the services in order, keeps them running, drains them in order.
 
 Start: sandbox and policy, then the first documents, then budget and telemetry, then the router.
-End: the router first, so that running streams end while all that they need still runs.
+End: the router's workers first, so that running streams end while all that they need still runs.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from harmost.services.supervisor.child import Child
 from harmost.services.supervisor.health import wait_until_healthy
 from harmost.services.supervisor.logs import LogFile, Terminal
 
-__all__ = ["Plan", "Supervisor", "endpoints_for", "run"]
+__all__ = ["Plan", "Supervisor", "endpoints_for", "run", "worker"]
 
 START_S = 30.0
 ROUTER_GRACE_S = 10.0
@@ -50,16 +50,24 @@ class Plan:
         """What our own calls trust."""
         return Path(self.endpoints.tls_ca) if self.endpoints.tls_ca else None
 
-    def listens(self) -> dict[str, str]:
-        """The address of each service that is to run."""
-        known: dict[str, str] = msgspec.to_builtins(self.endpoints)
-        return {service: known[service] for service in SERVICES if known[service]}
+    def processes(self) -> dict[str, str]:
+        """The address at which each process that is to run is reached alone."""
+        known = _addresses(self.endpoints)
+        others = {service: known[service] for service in SERVICES[1:] if known[service]}
+        return others | {
+            worker(number): address for number, address in enumerate(self.endpoints.workers)
+        }
 
-    def command(self, service: str, key_file: Path) -> list[str]:
-        """The command line of `service`."""
+    def listens(self) -> dict[str, str]:
+        """Every address that must be free."""
+        return {"router": self.endpoints.router, **self.processes()}
+
+    def command(self, name: str, key_file: Path) -> list[str]:
+        """The command line of the process called `name`."""
         known = self.endpoints
+        service, _, number = name.partition("-")
         words = [sys.executable, "-m", "harmost.services.cli", service, "--supervised"]
-        words += ["--listen", self.listens()[service]]
+        words += ["--listen", _addresses(known)[service]]
         words += ["--data", str(self.data_dir / service)]
         if service == "sandbox":
             return words
@@ -71,24 +79,38 @@ class Plan:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
         if service == "router":
             words += ["--budget", known.budget, "--telemetry", known.telemetry]
+            words += ["--worker", number, "--workers", str(len(known.workers))]
+            words += ["--own-listen", known.workers[int(number)]]
             words += ["--insecure-listen"] if self.insecure_listen else []
         return words
 
 
-def endpoints_for(
-    *, host: str, port: int, sandbox: bool, tls_ca: Path | None, previous: Endpoints | None = None
-) -> Endpoints:
-    """Five addresses from `port` on; only the router's is on `host`. 0: any that are free.
+def worker(number: int) -> str:
+    """The process name of the Router's worker `number`."""
+    return f"router-{number}"
 
-    With 0 the ports of the run before are taken again where they are free.
+
+def endpoints_for(
+    *,
+    host: str,
+    port: int,
+    sandbox: bool,
+    tls_ca: Path | None,
+    previous: Endpoints | None = None,
+    routers: int = 1,
+) -> Endpoints:
+    """Five addresses from `port` on, then each worker's own; only the router's is on `host`.
+
+    0: any that are free, those of the run before where they still are.
     """
+    count = len(SERVICES) + routers
     if port == 0:
-        ports = _ports_again(previous) or premises.free_ports(len(SERVICES), host)
+        ports = _ports_again(previous, count) or premises.free_ports(count, host)
     else:
-        ports = [port + i for i in range(len(SERVICES))]
+        ports = [port + i for i in range(count)]
     split_address(f"{_bracketed(host)}:{ports[-1]}")
-    hosts = [_bracketed(host)] + ["127.0.0.1"] * (len(SERVICES) - 1)
-    router, policy, budget, telemetry, provider = (
+    hosts = [_bracketed(host)] + ["127.0.0.1"] * (count - 1)
+    router, policy, budget, telemetry, provider, *workers = (
         f"{where}:{number}" for where, number in zip(hosts, ports, strict=True)
     )
     return Endpoints(
@@ -98,6 +120,7 @@ def endpoints_for(
         telemetry=telemetry,
         sandbox=provider if sandbox else "",
         tls_ca=str(tls_ca.absolute()) if tls_ca else "",
+        workers=tuple(workers),
     )
 
 
@@ -134,16 +157,16 @@ class Supervisor:
         """Start the named services that are in the plan and wait until each serves."""
         wanted = [self.children[name] for name in names if name in self.children]
         for child in wanted:
-            (self.plan.data_dir / child.name).mkdir(mode=0o700, exist_ok=True)
+            (self.plan.data_dir / _service(child)).mkdir(mode=0o700, exist_ok=True)
             self._tasks.create_task(child.keep(), name=f"supervisor.{child.name}")
             self._started.add(child.name)
-        listens = self.plan.listens()
+        addresses = self.plan.processes()
         async with asyncio.TaskGroup() as waits:
             for child in wanted:
                 waits.create_task(
                     wait_until_healthy(
                         child,
-                        listens[child.name],
+                        addresses[child.name],
                         http=child.name == "sandbox",
                         tls_ca=self.plan.tls_ca,
                         timeout_s=START_S,
@@ -158,12 +181,12 @@ class Supervisor:
     async def _drain(self) -> None:
         started = [child for child in self.children.values() if child.name in self._started]
         for group in (
-            [child for child in started if child.name == "router"],
-            [child for child in started if child.name != "router"],
+            [child for child in started if _service(child) == "router"],
+            [child for child in started if _service(child) != "router"],
         ):
             async with asyncio.TaskGroup() as stops:
                 for child in group:
-                    grace_s = ROUTER_GRACE_S if child.name == "router" else OTHERS_GRACE_S
+                    grace_s = ROUTER_GRACE_S if _service(child) == "router" else OTHERS_GRACE_S
                     stops.create_task(child.stop(grace_s=grace_s + MARGIN_S))
 
 
@@ -177,7 +200,7 @@ async def run(plan: Plan, announce: Callable[[list[str]], None]) -> None:
             premises.admin_key(plan.data_dir)
             supervisor = Supervisor(plan, terminal.say)
             stop = _stop_on_signals(supervisor, terminal.say)
-            commands = {name: plan.command(name, key_file) for name in plan.listens()}
+            commands = {name: plan.command(name, key_file) for name in plan.processes()}
             async with supervisor.running(commands):
                 starting = asyncio.create_task(_start(supervisor, key_file, announce))
                 stopping = asyncio.create_task(stop.wait())
@@ -208,7 +231,7 @@ async def _start(
     )
     plan.endpoints.write(plan.data_dir)
     await supervisor.start("budget", "telemetry")
-    await supervisor.start("router")
+    await supervisor.start(*(worker(number) for number in range(len(plan.endpoints.workers))))
     announce(said)
 
 
@@ -236,17 +259,29 @@ async def _cancelled(*tasks: "asyncio.Task[object]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _ports_again(previous: Endpoints | None) -> list[int]:
+def _ports_again(previous: Endpoints | None, count: int) -> list[int]:
     if previous is None:
         return []
-    known: dict[str, str] = msgspec.to_builtins(previous)
-    if not all(known[service] for service in SERVICES):
+    known = _addresses(previous)
+    again = [*(known[service] for service in SERVICES), *previous.workers][:count]
+    if not all(again):
         return []
     try:
-        premises.check_free({service: known[service] for service in SERVICES})
+        premises.check_free({address: address for address in again})
     except InvalidInput:
         return []
-    return [split_address(known[service])[1] for service in SERVICES]
+    more = premises.free_ports(count - len(again), "127.0.0.1")
+    return [split_address(address)[1] for address in again] + more
+
+
+def _addresses(endpoints: Endpoints) -> dict[str, str]:
+    known: dict[str, str] = msgspec.to_builtins(endpoints)
+    return known
+
+
+def _service(child: Child) -> str:
+    """The service that a process runs; "router" for each of its workers."""
+    return child.name.partition("-")[0]
 
 
 def _bracketed(host: str) -> str:

@@ -1,0 +1,300 @@
+"""One attempt's answer as it comes: provider bytes in, framed messages out; see exchange.pyi.
+
+Source: gRPC over HTTP/2, "Length-Prefixed-Message"; protobuf, "Encoding".
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from harmost.core.providers.buffer cimport (
+    Buffer,
+    buffer_add,
+    buffer_clear,
+    buffer_free,
+    buffer_reserve,
+)
+from harmost.core.providers.scan_delta cimport (
+    DELTA_NOTHING,
+    DELTA_TEXT,
+    DeltaScan,
+    Slice,
+    scan_anthropic,
+    scan_openai,
+    unescape,
+)
+from harmost.core.providers.scan_sse cimport (
+    SSE_EVENT,
+    SSE_MORE,
+    SSE_NO_MEMORY,
+    sse_close,
+    sse_feed,
+    sse_next,
+    sse_open,
+)
+
+from harmost.core.limits import SSE_LINE_BYTES_MAX
+from harmost.core.providers.codec import Ended, TextDelta, UsageReported
+from harmost.core.providers.registry import codec
+
+# No vocabulary in use reaches 16 bytes a token over a whole answer; a stream that does is not
+# counted in tokens but in bytes, so that the hold bounds it whatever the provider says.
+cdef int64_t TOKEN_BYTES = 16
+# Keeps every size below 2**63; no answer has a billion tokens.
+cdef int64_t TOKENS_MAX = 1_000_000_000
+TOKEN_BYTES_MAX = TOKEN_BYTES
+
+# Tags of harmost.router.v1: StreamChatResponse.sequence, .delta; Delta.step_index, .attempt_id, .text.
+cdef enum:
+    SEQUENCE_TAG = 0x08
+    DELTA_TAG = 0x22
+    STEP_INDEX_TAG = 0x08
+    ATTEMPT_ID_TAG = 0x1A
+    TEXT_TAG = 0x22
+    PREFIX_BYTES = 5     # gRPC: not compressed, length in 32 bits
+    VARINT_BYTES_MAX = 10
+
+
+cdef class OutputScan:
+    """What stands between the answer and the caller; see exchange.pyi."""
+
+    cpdef bytes pass_on(self, bytes text):
+        return text
+
+    cpdef bytes end(self):
+        return b""
+
+
+cdef class AttemptExchange:
+    """Feed it until `done`; see exchange.pyi."""
+
+    def __cinit__(
+        self,
+        str codec_name not None,
+        *,
+        int64_t output_tokens_max,
+        str attempt_id not None,
+        int64_t step_index=0,
+        int64_t first_sequence=0,
+        bint shortened=False,
+        bint keep_text=False,
+        OutputScan output_scan=None,
+    ):
+        if not 0 < output_tokens_max <= TOKENS_MAX:
+            raise ValueError(f"output_tokens_max must be in 1..{TOKENS_MAX}: {output_tokens_max}")
+        if not 0 <= step_index < 1 << 31 or first_sequence < 0:
+            raise ValueError("step_index and first_sequence must not be negative")
+        self._reader = codec(codec_name).reader()
+        if codec_name == "openai":
+            self._scan = scan_openai
+        elif codec_name == "anthropic":
+            self._scan = scan_anthropic
+        sse_open(&self._sse, SSE_LINE_BYTES_MAX)
+        self._head = delta_head(step_index, attempt_id.encode())
+        self._output_scan = output_scan
+        self._bytes_max = output_tokens_max * TOKEN_BYTES
+        self._keep_text = keep_text
+        self._shortened = shortened
+        self.output_tokens_max = output_tokens_max
+        self.next_sequence = first_sequence
+        self.response_id = ""
+
+    def __dealloc__(self):
+        sse_close(&self._sse)
+        buffer_free(&self._out)
+        buffer_free(&self._plain)
+        buffer_free(&self._kept)
+
+    @property
+    def done(self) -> bool:
+        return self.finish_reason is not None or self.error is not None
+
+    @property
+    def cut(self) -> bool:
+        return not self._ended and self.finish_reason == "budget_exhausted"
+
+    @property
+    def text(self) -> str:
+        return PyUnicode_DecodeUTF8(self._kept.data, self._kept.size, NULL) if self._kept.size else ""
+
+    cpdef receive(self, bytes data):
+        if data is None:
+            raise TypeError("data must be bytes")
+        if self._over:
+            return None
+        buffer_clear(&self._out)
+        sse_feed(&self._sse, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        try:
+            self._read()
+        except:
+            # An output scan that fails must not let through what follows.
+            self._over = True
+            raise
+        if self._out.size == 0:
+            return None
+        return PyBytes_FromStringAndSize(self._out.data, self._out.size)
+
+    def finish(self) -> None:
+        if not self._over:
+            self._over = True
+            self._take(self._reader.finish())
+
+    def fail(self, error) -> None:
+        if self.finish_reason is None and self.error is None:
+            self.error = error
+
+    cdef int _read(self) except -1:
+        cdef int status = SSE_EVENT
+        while not self._over:
+            status = sse_next(&self._sse)
+            if status != SSE_EVENT:
+                break
+            self._take_event()
+        if status == SSE_NO_MEMORY:
+            raise MemoryError
+        if status != SSE_EVENT and status != SSE_MORE:
+            self._over = True
+            self._take(self._reader.overflow())
+        return 0
+
+    cdef int _take_event(self) except -1:
+        cdef Slice text
+        cdef int found
+        if self._scan == NULL:
+            return self._take_slowly()
+        found = self._scan(self._sse.event, self._sse.event_size, self._id_known, &text)
+        if found == DELTA_NOTHING:
+            return 0
+        if found != DELTA_TEXT:
+            return self._take_slowly()
+        if not text.escaped:
+            return self._admit(text.data, text.size)
+        self._plain.size = 0
+        if not buffer_reserve(&self._plain, text.size):
+            raise MemoryError
+        return self._admit(self._plain.data, unescape(&text, self._plain.data))
+
+    cdef int _take_slowly(self) except -1:
+        """What the scanner does not know: the vendor's reader decides."""
+        self._take(
+            self._reader.take(PyBytes_FromStringAndSize(self._sse.event, self._sse.event_size))
+        )
+        self._id_known = bool(self._reader.response_id)
+        if self._reader.over:
+            self._over = True
+        return 0
+
+    cdef int _take(self, list events) except -1:
+        cdef bytes text
+        for event in events:
+            kind = type(event)
+            if kind is TextDelta:
+                if event.text:
+                    text = (<str>event.text).encode()
+                    self._admit(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            elif kind is UsageReported:
+                self.usage = event.usage
+            elif kind is Ended:
+                self._end(event)
+            else:
+                self.fail(event)
+        return 0
+
+    def _end(self, ended):
+        self.response_id = ended.response_id
+        if self.done:
+            return
+        self._ended = True
+        shortened = self._shortened and ended.finish_reason == "length"
+        self.finish_reason = "budget_exhausted" if shortened else ended.finish_reason
+        self._release()
+
+    cdef int _admit(self, const char* text, Py_ssize_t size) except -1:
+        """One piece of the answer: count it, and send it on if the hold has room for it."""
+        # INVARIANT: what was sent on fits the hold: each delta is at least one token, and
+        # a token is at most TOKEN_BYTES bytes.
+        if self.finish_reason is not None or self.error is not None:
+            return 0
+        if self.deltas >= self.output_tokens_max or size > self._bytes_max - self.text_bytes:
+            self.finish_reason = "budget_exhausted"
+            return self._release()
+        self.deltas += 1
+        self.text_bytes += size
+        if self._output_scan is None:
+            return self._send(text, size)
+        return self._pass_on(self._output_scan.pass_on(PyBytes_FromStringAndSize(text, size)))
+
+    cdef int _release(self) except -1:
+        """The answer is over: what the output scan holds back may go."""
+        if self._output_scan is None:
+            return 0
+        return self._pass_on(self._output_scan.end())
+
+    cdef int _pass_on(self, bytes text) except -1:
+        if not text:
+            return 0
+        return self._send(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+    cdef int _send(self, const char* text, Py_ssize_t size) except -1:
+        """Append one message to `_out`: gRPC's prefix, then what protobuf would write."""
+        cdef Py_ssize_t head_size = PyBytes_GET_SIZE(self._head)
+        cdef Py_ssize_t delta_size = head_size + 1 + varint_size(size) + size
+        cdef Py_ssize_t message_size = 1 + varint_size(delta_size) + delta_size
+        cdef uint8_t* out
+        if self.next_sequence:  # proto3 writes no zeros
+            message_size += 1 + varint_size(self.next_sequence)
+        if not buffer_reserve(&self._out, PREFIX_BYTES + message_size):
+            raise MemoryError
+        out = write_prefix(<uint8_t*>self._out.data + self._out.size, message_size)
+        if self.next_sequence:
+            out = write_varint(out, SEQUENCE_TAG, self.next_sequence)
+        out = write_varint(out, DELTA_TAG, delta_size)
+        memcpy(out, PyBytes_AS_STRING(self._head), head_size)
+        out = write_varint(out + head_size, TEXT_TAG, size)
+        memcpy(out, text, size)
+        self._out.size += PREFIX_BYTES + message_size
+        self.next_sequence += 1
+        if self._keep_text and not buffer_add(&self._kept, text, size):
+            raise MemoryError
+        return 0
+
+
+cdef bytes delta_head(int64_t step_index, bytes attempt_id):
+    """The fields of a delta before its text, which are the same in all of an attempt."""
+    cdef uint8_t[2 * VARINT_BYTES_MAX + 2] head
+    cdef uint8_t* out = head
+    if step_index:
+        out = write_varint(out, STEP_INDEX_TAG, step_index)
+    if attempt_id:
+        out = write_varint(out, ATTEMPT_ID_TAG, PyBytes_GET_SIZE(attempt_id))
+    return PyBytes_FromStringAndSize(<char*>head, out - head) + attempt_id
+
+
+cdef inline Py_ssize_t varint_size(uint64_t number) noexcept nogil:
+    cdef Py_ssize_t size = 1
+    while number > 0x7F:
+        number >>= 7
+        size += 1
+    return size
+
+
+cdef inline uint8_t* write_varint(uint8_t* out, uint8_t tag, uint64_t number) noexcept nogil:
+    """Write `tag`, then `number` in groups of seven bits, low ones first; the end of it."""
+    out[0] = tag
+    out += 1
+    while number > 0x7F:
+        out[0] = number & 0x7F | 0x80
+        number >>= 7
+        out += 1
+    out[0] = number
+    return out + 1
+
+
+cdef inline uint8_t* write_prefix(uint8_t* out, Py_ssize_t size) noexcept nogil:
+    out[0] = 0
+    out[1] = size >> 24 & 0xFF
+    out[2] = size >> 16 & 0xFF
+    out[3] = size >> 8 & 0xFF
+    out[4] = size & 0xFF
+    return out + PREFIX_BYTES

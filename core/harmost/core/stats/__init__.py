@@ -1,0 +1,1 @@
+"""Numbers that sum up many calls in little memory."""
