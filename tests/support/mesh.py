@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,9 @@ class Mesh:
     def pid(self, service: str) -> int:
         """The process of `service` that runs now."""
         for child in psutil.Process(self.process.pid).children():
-            if child.status() != psutil.STATUS_ZOMBIE and service in child.cmdline():
-                return child.pid
+            with suppress(psutil.NoSuchProcess):  # it ended since it was listed
+                if child.status() != psutil.STATUS_ZOMBIE and service in child.cmdline():
+                    return child.pid
         raise LookupError(f"no process of `{service}`")
 
     def kill(self, service: str) -> None:
