@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +150,12 @@ class Mesh:
     def pid(self, service: str, worker: int = 0) -> int:
         """The process of `service` that runs now; of a Router's workers, the one of that number."""
         for child in psutil.Process(self.process.pid).children():
-            if child.status() == psutil.STATUS_ZOMBIE or service not in (words := child.cmdline()):
-                continue
-            if service != "router" or words[words.index("--worker") + 1] == str(worker):
-                return child.pid
+            with suppress(psutil.NoSuchProcess):  # it ended since it was listed
+                words = child.cmdline() if child.status() != psutil.STATUS_ZOMBIE else []
+                if service not in words:
+                    continue
+                if service != "router" or words[words.index("--worker") + 1] == str(worker):
+                    return child.pid
         raise LookupError(f"no process of `{service}`")
 
     def kill(self, service: str, worker: int = 0) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, compile_limits
-from harmost.core.errors import BudgetExhausted, Conflict, NotFound
+from harmost.core.errors import BudgetExhausted, Conflict, Forbidden, NotFound
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
 from harmost.services.budget.accounts import Accounts
 from harmost.services.budget.ledger_file import LedgerFile
@@ -220,3 +220,17 @@ class AccountsMachine(RuleBasedStateMachine):
 
 TestAccounts = AccountsMachine.TestCase
 TestAccounts.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_who_reserved_is_known_after_a_restart(tmp_path: Path) -> None:
+    file = LedgerFile(tmp_path / "budget.db")
+    file.begin()
+    accounts = Accounts(file)
+    accounts.use(compile_limits({}))
+    wanted = Reservation("a", BudgetPath("acme"), "m", Amount(1, 1))
+    accounts.reserve(wanted, within="", now_ns=HOUR_NS)
+    accounts.save()
+    file.commit()
+    with pytest.raises(Forbidden, match="only who reserved it"):
+        Accounts(file).void("a", within="acme", now_ns=HOUR_NS)
+    file.close()

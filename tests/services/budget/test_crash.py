@@ -100,7 +100,7 @@ def check(ledger: Path, load: Load) -> None:
         file.verify()
         entries, following = file.page(after=0, tenant="", rows_max=50_000)
         assert following == 0
-        still_open = {entry.key for entry in file.open_holds()}
+        still_open = {entry.key for entry, _ in file.open_holds()}
         balances = [file.balance_of(id) for id in entries[0].counters]
     finally:
         file.close()

@@ -252,9 +252,23 @@ async def test_a_caller_reserves_only_at_or_below_its_tenant(budget: Any) -> Non
         await budget.settle("a", 1, key="globex")
     with pytest.raises(NotFound):
         await budget.void("a", key="globex")
-    await budget.settle("a", 1, key="retail")
+    await budget.settle("a", 1, key="acme")
     with pytest.raises(NotFound):
         await budget.settle("a", 1, key="globex")
+
+
+async def test_a_caller_does_not_close_what_the_router_reserved_for_it(
+    budget: Any, documents: Any, limit: Any
+) -> None:
+    # The caller reads the attempt's id in its stream: it could call its own attempt free.
+    documents.publish(top=("acme", limit({"window": "day", "usd": "1"})))
+    await budget.reserve("a", 100)
+    with pytest.raises(Forbidden, match="only who reserved it"):
+        await budget.settle("a", 0, key="retail")
+    with pytest.raises(Forbidden, match="only who reserved it"):
+        await budget.void("a", key="acme")
+    await budget.settle("a", 60)
+    assert await budget.balances("top") == (60, 0, 0)
 
 
 @pytest.mark.parametrize("tenant", ["acme//x", "/acme", "ACME", "acme/" * 9 + "x"])

@@ -47,10 +47,11 @@ _decode_warnings = msgspec.json.Decoder(tuple[BudgetWarning, ...]).decode
 
 
 class _Open(NamedTuple):
-    """An attempt that has not closed."""
+    """An attempt that has not closed. `holder` is the tenant of who reserved it."""
 
     hold: ledger.Hold
     entry: Entry
+    holder: str
 
 
 class Accounts:
@@ -65,8 +66,8 @@ class Accounts:
         self._counters = Counters(file, last_counter_id)
         self._limits: BudgetLimits | None = None
         self._open: dict[str, _Open] = {}
-        for entry in file.open_holds():
-            self._open[entry.key] = self._restored(entry)
+        for entry, holder in file.open_holds():
+            self._open[entry.key] = self._restored(entry, holder)
 
     def use(self, limits: BudgetLimits | None) -> None:
         """From now on `limits` hold; what is settled and held stays."""
@@ -110,15 +111,15 @@ class Accounts:
             warnings=msgspec.json.encode(warnings) if warnings else b"",
         )
         self._append(entry)
-        self._file.open_hold(entry)
-        self._open[entry.key] = _Open(hold, entry)
+        self._file.open_hold(entry, holder=within)
+        self._open[entry.key] = _Open(hold, entry, within)
         return _held(entry)
 
     def settle(self, used: Settlement, *, within: str, now_ns: int) -> Posted:
         """Replace a hold by what was used. An unknown price settles what was held: never free."""
         mark = _fingerprint(used)
-        opened = self._open.get(used.attempt_id)
-        if opened is None or not visible(within, opened.entry.path.tenant):
+        opened = self._closable(used.attempt_id, within)
+        if opened is None:
             return self._closed_before(EntryKind.SETTLE, used.attempt_id, mark, within)
         hold = opened.hold
         spent = hold.usd_nanos if used.amount.price_unknown else used.amount.usd_nanos
@@ -158,8 +159,8 @@ class Accounts:
 
     def void(self, attempt_id: str, *, within: str, now_ns: int) -> Posted:
         """Give a hold back."""
-        opened = self._open.get(attempt_id)
-        if opened is None or not visible(within, opened.entry.path.tenant):
+        opened = self._closable(attempt_id, within)
+        if opened is None:
             return self._closed_before(EntryKind.VOID, attempt_id, b"", within)
         opened.hold.void()
         entry = Entry(
@@ -242,7 +243,7 @@ class Accounts:
         Sees the file as of the last commit and what this transaction appended: call it first.
         """
         self._file.verify()
-        held = {entry.key for entry in self._file.open_holds()}
+        held = {entry.key for entry, _ in self._file.open_holds()}
         assert held == self._open.keys()  # INVARIANT: memory equals the file
 
     def save(self) -> None:
@@ -256,10 +257,23 @@ class Accounts:
             in_use = {id for opened in self._open.values() for id in opened.entry.counters}
             self._counters.tidy(now_ns, in_use)
 
-    def _restored(self, entry: Entry) -> _Open:
+    def _restored(self, entry: Entry, holder: str) -> _Open:
         counters = tuple(self._counters.account(id).counter for id in entry.counters)
         hold = ledger.restore(counters, usd_nanos=entry.held_usd_nanos, tokens=entry.held_tokens)
-        return _Open(hold, entry)
+        return _Open(hold, entry, holder)
+
+    def _closable(self, attempt_id: str, within: str) -> _Open | None:
+        """The attempt, if it is open and can be seen; raises Forbidden for who may not close it."""
+        opened = self._open.get(attempt_id)
+        if opened is None or not visible(within, opened.entry.path.tenant):
+            return None
+        # Who makes the attempt says what it used: its caller, who pays for it, must not.
+        if not visible(within, opened.holder):
+            raise Forbidden(
+                f"attempt `{attempt_id}` is not for a key of `{within}` to close: "
+                "only who reserved it, or stands above, settles or voids it"
+            )
+        return opened
 
     def _reserved_before(self, first: Entry, attempt_id: str, mark: bytes) -> Held:
         if first.fingerprint != mark or first.kind is not EntryKind.RESERVE:

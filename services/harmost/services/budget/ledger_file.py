@@ -83,6 +83,9 @@ CREATE TABLE holds (
 ) STRICT, WITHOUT ROWID;
 """
 
+# The tenant of who reserved, "" for the deployment's own Routers: who below it may not close it.
+_HOLDERS = "ALTER TABLE holds ADD COLUMN holder TEXT NOT NULL DEFAULT ''"
+
 _Row = tuple[Any, ...]
 
 CounterKey = tuple[str, int, Window, int]
@@ -186,7 +189,7 @@ class LedgerFile:
         """Open or make the file at `path`; raises NotPossibleNow naming it where that is unsafe."""
         self.path = path
         self._connection = open_database(
-            path, application_id=APPLICATION_ID, migrations=(_SCHEMA,), synchronous="FULL"
+            path, application_id=APPLICATION_ID, migrations=(_SCHEMA, _HOLDERS), synchronous="FULL"
         )
         try:
             self.verify(rows_max=ROWS_VERIFIED_AT_START_MAX)
@@ -215,9 +218,11 @@ class LedgerFile:
         """Add one row."""
         self._connection.execute(_INSERT, _values(entry))
 
-    def open_hold(self, entry: Entry) -> None:
-        """Note that the attempt of `entry`, a RESERVE, has not closed."""
-        self._connection.execute("INSERT INTO holds VALUES (?, ?)", (entry.key, entry.sequence))
+    def open_hold(self, entry: Entry, *, holder: str) -> None:
+        """Note that the attempt of `entry`, a RESERVE by one of tenant `holder`, has not closed."""
+        self._connection.execute(
+            "INSERT INTO holds VALUES (?, ?, ?)", (entry.key, entry.sequence, holder)
+        )
 
     def close_hold(self, attempt_id: str) -> None:
         """Note that it has closed."""
@@ -251,12 +256,12 @@ class LedgerFile:
         rows = self._connection.execute("SELECT * FROM balances WHERE id = ?", (id,))
         return _balance(next(rows))
 
-    def open_holds(self) -> list[Entry]:
-        """The RESERVE rows of all attempts that have not closed."""
+    def open_holds(self) -> list[tuple[Entry, str]]:
+        """The RESERVE rows of all attempts that have not closed, each with its holder."""
         rows = self._connection.execute(
-            "SELECT entries.* FROM holds JOIN entries USING (sequence) ORDER BY sequence"
+            "SELECT entries.*, holder FROM holds JOIN entries USING (sequence) ORDER BY sequence"
         )
-        return [_entry(row) for row in rows]
+        return [(_entry(row[:-1]), str(row[-1])) for row in rows]
 
     def entries_of(self, key: str) -> list[Entry]:
         """All rows of one attempt, or of one idempotency key, oldest first; at most two."""

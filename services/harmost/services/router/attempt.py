@@ -23,6 +23,7 @@ from harmost.core.audit.rows import (
     AttemptSummary,
     Resolution,
 )
+from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
     ModelPrice,
     cost_usd_nanos,
@@ -38,7 +39,7 @@ from harmost.core.tokens.estimate import estimate_of_bytes
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
-from harmost.services.router.budget import Amount, BudgetClient, BudgetPath, Owed
+from harmost.services.router.budget import BudgetClient, Owed
 from harmost.services.router.listeners import Listener
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
@@ -103,7 +104,7 @@ class Attempt:
     def __init__(self, plan: AttemptPlan, tools: AttemptTools) -> None:
         self.plan = plan
         self._tools = tools
-        self._held = Amount(None, 0)
+        self._held = Amount(0, 0)
         self.output_tokens_max = plan.output_tokens_max
         self.exchange = self._exchange(first_sequence=0, keep_text=False)
         self.warnings: tuple[str, ...] = ()
@@ -298,13 +299,15 @@ class Attempt:
 
     def _amount(self, usage: TokenUsage) -> Amount:
         price = self.plan.price
-        return Amount(None if price is None else cost_usd_nanos(price, usage), usage.total_tokens)
+        if price is None:
+            return Amount(0, usage.total_tokens, price_unknown=True)
+        return Amount(cost_usd_nanos(price, usage), usage.total_tokens)
 
     def _worst_case(self, output_tokens_max: int) -> Amount:
         plan = self.plan
         tokens = plan.input_tokens_max + output_tokens_max
         if plan.price is None:
-            return Amount(None, tokens)
+            return Amount(0, tokens, price_unknown=True)
         usd_nanos = worst_case_usd_nanos(
             plan.price,
             input_tokens_max=plan.input_tokens_max,
@@ -315,7 +318,7 @@ class Attempt:
     def _output_tokens_within(self, held: Amount) -> int:
         plan = self.plan
         tokens = min(plan.output_tokens_max, held.tokens - plan.input_tokens_max)
-        if plan.price is not None and held.usd_nanos is not None:
+        if plan.price is not None:
             affordable = output_tokens_within(
                 plan.price, usd_nanos=held.usd_nanos, input_tokens_max=plan.input_tokens_max
             )
@@ -351,12 +354,12 @@ class Attempt:
             outcome=self.outcome,
             error=error.message if error is not None else "",
             usage=usage,
-            cost_usd_nanos=(amount.usd_nanos or 0) if amount is not None else 0,
+            cost_usd_nanos=amount.usd_nanos if amount is not None else 0,
             started_at_ns=self.started_ns,
             first_token_ns=self.first_token_ns,
             total_ns=(self._ended_ns or time.monotonic_ns()) - self._clock_ns,
             step_index=plan.step_index,
-            held_usd_nanos=self._held.usd_nanos or 0,
+            held_usd_nanos=self._held.usd_nanos,
             provider_response_id=self.exchange.response_id,
         )
 
@@ -373,7 +376,7 @@ def _opened(plan: AttemptPlan, held: Amount, started_ns: int) -> AttemptOpened:
         profile=plan.path.profile,
         agent_id=plan.path.agent_id,
         end_user_id=plan.path.end_user_id,
-        held_usd_nanos=held.usd_nanos or 0,
+        held_usd_nanos=held.usd_nanos,
         held_tokens=held.tokens,
         input_tokens_max=plan.input_tokens_max,
         price=plan.price,

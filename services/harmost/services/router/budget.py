@@ -15,13 +15,14 @@ import grpc
 
 from harmost.budget.v1 import budget_pb2, budget_pb2_grpc
 from harmost.core.audit.rows import SettleAcked
+from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.errors import Conflict, HarmostError, NotFound, ServiceUnavailable
 from harmost.core.usage import TokenUsage
 from harmost.services.convert.usage import usage_to_proto
 from harmost.services.interceptors.errors import error_of
 from harmost.services.journal.journal import Journal
 
-__all__ = ["Amount", "BudgetClient", "BudgetPath", "Held", "Owed"]
+__all__ = ["BudgetClient", "Held", "Owed"]
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +32,6 @@ RPC_TIMEOUT_S = 2.0
 RETRY_MIN_S = 0.2
 RETRY_MAX_S = 5.0
 OWED_MAX = 100_000  # beyond it new attempts are refused: the ledger is too far behind
-
-
-class BudgetPath(NamedTuple):
-    """Where an attempt is charged: every level of the tenant, and the nodes beside it."""
-
-    tenant: str
-    profile: str
-    agent_id: str
-    end_user_id: str
-
-
-class Amount(NamedTuple):
-    """What an attempt may cost or did. `usd_nanos` None: the price of the model is not known."""
-
-    usd_nanos: int | None
-    tokens: int
 
 
 class Held(NamedTuple):
@@ -119,10 +104,8 @@ class BudgetClient:
         answer = await _call(
             self._stub.Reserve(request, metadata=self._metadata, timeout=RPC_TIMEOUT_S)
         )
-        held = Amount(
-            None if amount.usd_nanos is None else answer.held.usd_nanos, answer.held.tokens
-        )
-        self.held[attempt_id] = held.usd_nanos or 0
+        held = Amount(answer.held.usd_nanos, answer.held.tokens, amount.price_unknown)
+        self.held[attempt_id] = held.usd_nanos
         return Held(held, tuple(_warning(warning) for warning in answer.warnings))
 
     async def pay(self, owed: Owed) -> None:
@@ -139,8 +122,10 @@ class BudgetClient:
         try:
             await _call(self._send(owed))
         except (NotFound, Conflict) as error:
-            # Never reserved, or taken before in another form: the ledger's word is final.
-            log.warning("settlement of `%s` is not taken: %s", owed.attempt_id, error)
+            # Never reserved, or taken before in another form: the ledger's word is final. A void
+            # of what was never reserved is what a kill between the two leaves: nothing to tell.
+            level = logging.DEBUG if owed.amount is None else logging.WARNING
+            log.log(level, "settlement of `%s` is not taken: %s", owed.attempt_id, error)
         except HarmostError as error:
             log.info("settlement of `%s` waits: %s", owed.attempt_id, error)
             return False
@@ -196,9 +181,9 @@ def _path(path: BudgetPath) -> budget_pb2.BudgetPath:
 
 def _amount(amount: Amount) -> budget_pb2.Amount:
     return budget_pb2.Amount(
-        usd_nanos=amount.usd_nanos or 0,
+        usd_nanos=amount.usd_nanos,
         tokens=amount.tokens,
-        price_unknown=amount.usd_nanos is None,
+        price_unknown=amount.price_unknown,
     )
 
 

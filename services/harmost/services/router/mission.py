@@ -20,6 +20,7 @@ from harmost.core.audit.rows import (
     MissionStatus,
     RecordSummary,
 )
+from harmost.core.budget.nodes import BudgetPath
 from harmost.core.chat import Call
 from harmost.core.errors import BudgetExhausted, HarmostError, PolicyDenied, ProviderFailed
 from harmost.core.mission.steps import CompiledStep
@@ -30,7 +31,6 @@ from harmost.core.routing.choose import HOPS
 from harmost.core.usage import TokenUsage
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
-from harmost.services.router.budget import BudgetPath
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
 from harmost.services.router.listeners import Listener
 from harmost.services.router.stats import Stats

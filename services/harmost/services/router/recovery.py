@@ -13,12 +13,13 @@ from harmost.core.audit.rows import (
     AttemptSummary,
     MissionClosed,
 )
+from harmost.core.budget.nodes import Amount
 from harmost.core.budget.price import cost_usd_nanos
 from harmost.core.errors import NotFound
 from harmost.core.usage import TokenUsage
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
-from harmost.services.router.budget import Amount, Owed
+from harmost.services.router.budget import Owed
 from harmost.services.upstream.upstream import Billed, Unavailable
 
 __all__ = ["recover"]
@@ -59,7 +60,7 @@ async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) 
         outcome="interrupted",
         error="the Router died while this ran",
         usage=usage or TokenUsage(),
-        cost_usd_nanos=(amount.usd_nanos or 0) if amount is not None else 0,
+        cost_usd_nanos=amount.usd_nanos if amount is not None else 0,
         started_at_ns=row.started_at_ns,
         step_index=row.step_index,
         held_usd_nanos=row.held_usd_nanos,
@@ -97,7 +98,7 @@ async def _usage(
 
 def _amount(row: AttemptOpened, usage: TokenUsage) -> Amount:
     if row.price is None:
-        return Amount(None, usage.total_tokens)
+        return Amount(0, usage.total_tokens, price_unknown=True)
     if not usage.exact:
         return Amount(row.held_usd_nanos, usage.total_tokens)
     return Amount(cost_usd_nanos(row.price, usage), usage.total_tokens)
