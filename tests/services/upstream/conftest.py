@@ -111,14 +111,14 @@ class Calls:
         self.spec = spec
 
     def endpoint(self, vendor: str = "openai", **spec: Any) -> Endpoint:
-        """The server as a provider; short timeouts unless told otherwise."""
+        """The server as a provider; timeouts that a busy machine keeps unless told otherwise."""
         given = {
             "codec": vendor,
             "base_url": f"http://127.0.0.1:{self.port}{BASES[vendor]}",
             "usage_path": "/usage",
-            "connect_timeout_ms": 500,
-            "first_byte_timeout_ms": 500,
-            "idle_timeout_ms": 300,
+            "connect_timeout_ms": 5_000,
+            "first_byte_timeout_ms": 5_000,
+            "idle_timeout_ms": 2_000,
             **self.spec,
             **spec,
         }
