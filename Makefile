@@ -5,7 +5,7 @@ PROTOS := $(shell find protos -name '*.proto')
 CYTHON := $(shell find core -name '*.pyx' -o -name '*.pxd')
 BENCH ?=
 
-.PHONY: help run test check bench bench-load annotate format fuzz soak clean
+.PHONY: help run test check bench bench-load asan annotate format fuzz soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ bench: build/.built ## measure (BENCH=wire: only bench_wire*.py) into benchmarks
 
 bench-load: build/.built ## load the mesh until it is full: ten minutes (ARGS=--quick: one); see docs/load.md
 	@python benchmarks/load/suite.py $(ARGS)
+
+asan: build/.built ## test the compiled modules under AddressSanitizer
+	@scripts/asan
 
 annotate: build/.built ## write build/cython/**/*.html: which Cython lines call Python
 	@HARMOST_ANNOTATE=1 python setup.py -q build_ext --inplace
