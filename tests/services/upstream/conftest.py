@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from answer_twin import ParserTwin
 
 from harmost.core.chat import Message
@@ -17,6 +18,12 @@ from harmost.services.upstream.client import UpstreamClient, upstream_client
 from harmost.services.upstream.upstream import UpstreamCall
 
 BASES = {"openai": "/openai/v1", "anthropic": "/anthropic"}
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the Router runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
