@@ -279,7 +279,7 @@ class Suite:
             return
         if not self.prefix:
             path = ROOT / "docs" / "flame-token.svg"
-            draw_flame(mesh, upstream, path, streams=1_000, seconds=8)
+            draw_flame(mesh, upstream, path, streams=300, seconds=8)
         calls = {"unary": True, "tokens": UNARY_TOKENS, "pace_us": 0, "streams": 16}
         for what, load in (("token", {"streams": 300, "tokens": LONG}), ("call", calls)):
             found = shares(mesh, upstream, seconds=5, **load)
