@@ -5,7 +5,7 @@ PROTOS := $(shell find protos -name '*.proto')
 CYTHON := $(shell find core -name '*.pyx' -o -name '*.pxd')
 BENCH ?=
 
-.PHONY: help run test check bench bench-load annotate format fuzz soak clean
+.PHONY: help run test check bench bench-load asan annotate format fuzz soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ fuzz: build/.built ## mutated frames against the wire server for ten minutes (ni
 
 soak: build/.built ## mixed load on the wire server for ten minutes (nightly)
 	@python tests/services/wire/wire_soak.py 600
+
+asan: build/.built ## test the compiled modules under AddressSanitizer
+	@scripts/asan
 
 annotate: build/.built ## write build/cython/**/*.html: which Cython lines call Python
 	@HARMOST_ANNOTATE=1 python setup.py -q build_ext --inplace

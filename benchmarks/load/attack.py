@@ -22,6 +22,9 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, HEADERS, DATA, RST_STREAM = 4, 1, 0, 3
 END_HEADERS = 4
 GARBAGE_PER_S = 100
+LONG = 50_000  # tokens of a stream that outlasts the run
+# One after the other, then at once.
+ATTACKS = ("deaf", "garbage", "vanish", "deaf garbage vanish")
 HELD_MAX = 64  # connections of garbage that stay open and silent
 
 
@@ -90,45 +93,56 @@ def send_garbage(address: str, stop: threading.Event) -> None:
 
 
 @contextmanager
-def attacking(rig: Rig, profile: str, *, calls: int) -> Iterator[None]:
-    """Attack until the block ends, with a key of the attacker's own tenant."""
-    attacker = replace(rig, key=rig.mesh.key(ATTACKER, "attacker", "caller"))
-    long = {"count_s": 3600, "warm_s": 0, "settle_s": 0}
+def attacking(rig: Rig, profile: str, kinds: str, *, calls: int) -> Iterator[None]:
+    """Attack until the block ends; `rig` has a key of the attacker's own tenant."""
+    forever = {"count_s": 3600, "warm_s": 0, "settle_s": 0}
+    bad: list[subprocess.Popen[str]] = []
+    if "deaf" in kinds:
+        deaf = {"mode": "deaf", "streams": 64, "connections": 8, "tokens": 90_000, "pace_us": 0}
+        bad.append(rig.start(profile, **deaf, **forever))
+    if "vanish" in kinds:
+        vanish = {"mode": "vanish", "streams": calls, "connections": 20, "tokens": 500}
+        bad.append(rig.start(profile, **vanish, **forever))
     stop = threading.Event()
     garbage = threading.Thread(
         target=send_garbage, args=(rig.mesh.endpoints["router"], stop), daemon=True
     )
-    bad: list[subprocess.Popen[str]] = [
-        attacker.start(
-            profile, mode="deaf", streams=64, connections=8, tokens=90_000, pace_us=0, **long
-        ),
-        attacker.start(profile, mode="vanish", streams=calls, connections=20, tokens=500, **long),
-    ]
-    garbage.start()
+    if "garbage" in kinds:
+        garbage.start()
     try:
         yield
     finally:
         stop.set()
-        garbage.join()
         for process in bad:
             process.kill()
             process.communicate()
+        if "garbage" in kinds:
+            garbage.join()
 
 
 def under_attack(
     rig: Rig, profile: str, *, streams: int, calls: int, count_s: float
-) -> tuple[Window, Window]:
-    """The same well-behaved streams before and during; raises if a Router worker died of it."""
-    before_pids = {pid for pid, name in rig.pids().items() if name == "router"}
-    good = rig.start(profile, streams=streams, tokens=50_000, windows=3, count_s=count_s, warm_s=1)
+) -> dict[str, Window]:
+    """The same well-behaved streams before and during each attack, and during all at once.
+
+    Raises if a Router worker died of it.
+    """
+    workers = {pid for pid, name in rig.pids().items() if name == "router"}
+    attacker = replace(rig, key=rig.mesh.key(ATTACKER, "attacker", "caller"))
+    windows = 1 + 2 * len(ATTACKS)
+    good = rig.start(
+        profile, streams=streams, tokens=LONG, windows=windows, count_s=count_s, warm_s=1
+    )
+    found: dict[str, Window] = {}
     try:
-        before = rig.window(good.stdout.readline())
-        with attacking(rig, profile, calls=calls):
-            good.stdout.readline()  # making the key and the attack's begin fall into this one
-            during = rig.window(good.stdout.readline())
+        found["before"] = rig.window(good.stdout.readline())
+        for kinds in ATTACKS:
+            with attacking(attacker, profile, kinds, calls=calls):
+                good.stdout.readline()  # the attack begins, and what came before it ends
+                found[kinds] = rig.window(good.stdout.readline())
     finally:
         good.kill()
         good.communicate()
-    if {pid for pid, name in rig.pids().items() if name == "router"} != before_pids:
+    if {pid for pid, name in rig.pids().items() if name == "router"} != workers:
         raise RuntimeError("a Router worker died under attack: see its log")
-    return before, during
+    return found

@@ -44,7 +44,7 @@ enum {
     PIDS_MAX = 32,
     STATUSES = 18, /* of gRPC, and one for none at all */
     BUFFER_BYTES = 1 << 18,
-    PENDING_MAX = 64, /* calls without a token that a ramp is ahead by */
+    PENDING_MAX = 16, /* calls without a token that a ramp is ahead by */
     PROBE_TOKENS = 10,
     STREAMS_MAX = 1000000
 };
@@ -202,11 +202,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_bytes, const uint8_t *value, size_t value_bytes, uint8_t flags,
                      void *user) {
-    (void)value_bytes, (void)flags, (void)user;
+    static int told;
+    (void)flags, (void)user;
     if (name_bytes == 11 && !memcmp(name, "grpc-status", 11)) {
         struct call *call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
         if (call) call->status = atoi((const char *)value);
     }
+    if (mode == READ && name_bytes == 12 && !memcmp(name, "grpc-message", 12) && value_bytes && told++ < 3)
+        fprintf(stderr, "load: a call failed: %.*s\n", (int)value_bytes, (const char *)value);
     return 0;
 }
 

@@ -82,10 +82,10 @@ def _sample(rig: Rig, profile: str, path: Path, form: str, seconds: int, **load:
     pid = next(pid for pid, name in rig.pids().items() if name == "router")
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(pid)]
     command += ["--duration", str(seconds), "--rate", str(SAMPLES_PER_S), "--format", form]
-    command += ["--full-filenames", "--output", str(path)]
+    command += ["--output", path.name, *(["--full-filenames"] if form == "raw" else [])]
     try:
         running.stdout.readline()  # the ramp is over
-        subprocess.run(command, capture_output=True, text=True, check=True)
+        subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"py-spy: {error.stderr[-300:]}") from None
     finally:

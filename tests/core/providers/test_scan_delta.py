@@ -211,7 +211,7 @@ EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 8), PIECES), max_
 
 
 @given(data=DATA, edits=EDITS)
-@settings(deadline=None, max_examples=3000)
+@settings(deadline=None, max_examples=1500)
 def test_hostile_changes_are_read_as_the_decoder_reads_them(
     data: tuple[str, bytes], edits: list[tuple[int, int, bytes]]
 ) -> None:
@@ -247,7 +247,7 @@ JSON = st.recursive(
 
 
 @given(value=JSON, text=st.text(), ascii_only=st.booleans())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @example(value=[[1e300]], text="x", ascii_only=True)
 def test_any_json_beside_the_text_is_read_as_the_decoder_reads_it(
     value: object, text: str, ascii_only: bool

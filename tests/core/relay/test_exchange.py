@@ -266,7 +266,7 @@ TEXTS = st.lists(st.text(max_size=20), max_size=8)
     name=st.sampled_from(["openai", "anthropic"]), texts=TEXTS, tokens_max=st.integers(1, 9),
     held=st.booleans(),
 )  # fmt: skip
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_an_answer_cut_at_every_byte_is_the_same_and_the_twins(
     name: str, texts: list[str], tokens_max: int, held: bool
 ) -> None:

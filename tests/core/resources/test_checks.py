@@ -45,6 +45,14 @@ def test_provider(problems: Problems, document: Make, spec: str, expected: str) 
     assert expected in found
 
 
+@pytest.mark.parametrize("http2", ["auto", "true", "false"])
+def test_http2_is_a_choice_of_three(problems: Problems, document: Make, http2: str) -> None:
+    spec = f"{{codec: openai, base_url: 'https://h', http2: {http2}}}"
+    assert tell(problems, document, "Provider", spec) == []
+    (found,) = tell(problems, document, "Provider", spec.replace(http2, "maybe"))
+    assert "http2" in found
+
+
 @pytest.mark.parametrize("reference", ["env:OPENAI_API_KEY", "file:/run/secrets/key"])
 def test_credentials_are_a_reference(problems: Problems, document: Make, reference: str) -> None:
     spec = f"{{codec: openai, base_url: 'https://h', credentials: '{reference}'}}"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harmost.core.audit.rows import MissionOpened
+from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.chat import Generation, Message
 from harmost.core.providers.codec import HttpRequest, ProviderError
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec
@@ -15,7 +16,7 @@ from harmost.router.v1 import router_pb2
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
-from harmost.services.router.budget import Amount, BudgetPath, Held, Owed
+from harmost.services.router.budget import Held, Owed
 from harmost.services.router.events import MissionEvent
 from harmost.services.upstream.upstream import Billed, Sink, Unavailable
 
@@ -202,7 +203,7 @@ async def test_a_caller_that_is_gone_stops_its_provider_in_one_turn(journal: Jou
     stage.attempt.cancel("cancelled")
     summary = await stage.attempt.close()
     assert (summary.outcome, summary.usage.output_tokens) == ("cancelled", 1)
-    assert stage.ledger.paid[0].amount == Amount(None, 2)
+    assert stage.ledger.paid[0].amount == Amount(0, 2, price_unknown=True)
 
 
 async def test_a_caller_that_does_not_read_pauses_its_provider(journal: Journal) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from answer_twin import ParserTwin
 
 from harmost.core.chat import Message
@@ -17,6 +18,12 @@ from harmost.services.upstream.client import UpstreamClient, upstream_client
 from harmost.services.upstream.upstream import UpstreamCall
 
 BASES = {"openai": "/openai/v1", "anthropic": "/anthropic"}
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the Router runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -111,14 +118,14 @@ class Calls:
         self.spec = spec
 
     def endpoint(self, vendor: str = "openai", **spec: Any) -> Endpoint:
-        """The server as a provider; short timeouts unless told otherwise."""
+        """The server as a provider; timeouts that a busy machine keeps unless told otherwise."""
         given = {
             "codec": vendor,
             "base_url": f"http://127.0.0.1:{self.port}{BASES[vendor]}",
             "usage_path": "/usage",
-            "connect_timeout_ms": 500,
-            "first_byte_timeout_ms": 500,
-            "idle_timeout_ms": 300,
+            "connect_timeout_ms": 5_000,
+            "first_byte_timeout_ms": 5_000,
+            "idle_timeout_ms": 2_000,
             **self.spec,
             **spec,
         }

@@ -416,6 +416,15 @@ async def test_books_that_stay_open_are_not_an_answer(calls: Any) -> None:
     assert "still open" in found.message
 
 
+async def test_books_are_open_while_every_connection_is_busy(calls: Any) -> None:
+    spec = {"connections_max": 1, "idle_timeout_ms": 5_000}
+    await calls.events("output_tokens=3", attempt_id="b", **spec)
+    reader = calls.read("stall_after=1 output_tokens=2", **spec)
+    await reader.first.wait()
+    assert isinstance(await calls.upstream.usage_lookup(calls.endpoint(**spec), "b"), Billed)
+    reader.call.cancel()
+
+
 async def test_without_books_there_is_nothing_to_ask(calls: Any) -> None:
     for spec in (
         {"usage_path": ""},

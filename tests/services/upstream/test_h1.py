@@ -253,3 +253,20 @@ async def test_a_server_that_takes_connections_and_says_nothing(raw: Any) -> Non
     _, recorder = (await raw(mute)).open(first_byte_timeout_ms=50)
     await recorder.ended()
     assert recorder.error.kind == "stalled"
+
+
+async def test_a_call_that_is_paused_before_its_first_byte_is_not_the_providers_silence(
+    raw: Any,
+) -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(CHUNKED + chunk(ONE) + b"0\r\n\r\n")
+        await reader.read()
+
+    call, recorder = (await raw(answers)).open(first_byte_timeout_ms=60)
+    call.pause()
+    await asyncio.sleep(0.2)
+    assert (recorder.over.is_set(), recorder.data) == (False, [])
+    call.resume()
+    await recorder.ended()
+    assert (recorder.error, recorder.body) == (None, ONE)

@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 cdef enum:
     # Deeper values are left to the whole decoder, which has a bound of its own.
@@ -371,7 +371,10 @@ cdef inline bint follows(uint8_t byte) noexcept nogil:
 
 
 cdef Py_ssize_t unescape(const Slice* text, char* out) noexcept nogil:
-    """Write what `text` means, which `string` has found valid, to `out`; its size, never larger."""
+    """Write what `text` means, which `string` has found valid, to `out`; its size, never larger.
+
+    `out` may be where `text` stands, or before it.
+    """
     cdef const char* at = text.data
     cdef const char* end = text.data + text.size
     cdef char* start = out
@@ -425,16 +428,17 @@ def anthropic_text(bytes data not None):
 
 cdef object text_of(DeltaScan scan, bytes data, bint id_known):
     cdef Slice text
-    cdef char* plain
-    cdef int found = scan(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), id_known, &text)
-    if found == DELTA_UNKNOWN:
-        return None
-    if found == DELTA_NOTHING:
-        return ""
-    plain = <char*>malloc(text.size)
-    if plain == NULL:
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    # A copy without the NUL behind each bytes object: as in a stream, nothing ends it but its size.
+    cdef char* copy = <char*>malloc(size or 1)
+    cdef int found
+    if copy == NULL:
         raise MemoryError
     try:
-        return PyUnicode_DecodeUTF8(plain, unescape(&text, plain), NULL)
+        memcpy(copy, PyBytes_AS_STRING(data), size)
+        found = scan(copy, size, id_known, &text)
+        if found == DELTA_TEXT:
+            return PyUnicode_DecodeUTF8(copy, unescape(&text, copy), NULL)
+        return "" if found == DELTA_NOTHING else None
     finally:
-        free(plain)
+        free(copy)

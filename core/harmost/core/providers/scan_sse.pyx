@@ -4,7 +4,8 @@ Source: WHATWG HTML, section 9.2.6, "Interpreting an event stream".
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcmp, memset
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from harmost.core.providers.buffer cimport Buffer, buffer_add, buffer_clear, buffer_free
 
@@ -194,13 +195,22 @@ cdef class SseScanner:
         return self._sse.overflowed
 
     def feed(self, bytes data not None) -> list:
-        cdef int status
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        # A copy without the NUL behind each bytes object: as in a stream, only its size ends it.
+        cdef char* copy = <char*>malloc(size or 1)
+        cdef int status = SSE_EVENT
         cdef list events = []
-        sse_feed(&self._sse, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-        while True:
-            status = sse_next(&self._sse)
-            if status == SSE_NO_MEMORY:
-                raise MemoryError
-            if status != SSE_EVENT:
-                return events
-            events.append(PyBytes_FromStringAndSize(self._sse.event, self._sse.event_size))
+        if copy == NULL:
+            raise MemoryError
+        try:
+            memcpy(copy, PyBytes_AS_STRING(data), size)
+            sse_feed(&self._sse, copy, size)
+            while status == SSE_EVENT:
+                status = sse_next(&self._sse)
+                if status == SSE_EVENT:
+                    events.append(PyBytes_FromStringAndSize(self._sse.event, self._sse.event_size))
+        finally:
+            free(copy)
+        if status == SSE_NO_MEMORY:
+            raise MemoryError
+        return events

@@ -116,11 +116,16 @@ def _check_dict(node: Node, wanted: inspect.DictType, path: str, report: Report)
 
 
 def _check_union(node: Node, wanted: inspect.UnionType, path: str, report: Report) -> bool:
-    # Every union of the kinds is one type or none.
-    if isinstance(node, ScalarNode) and node.value is None:
-        return True
+    # Every union of the kinds is one type or none, or scalars of different types.
     others = [kind for kind in wanted.types if not isinstance(kind, inspect.NoneType)]
-    return _check(node, others[0], path, report)
+    if len(others) < len(wanted.types) and isinstance(node, ScalarNode) and node.value is None:
+        return True
+    if len(others) == 1:
+        return _check(node, others[0], path, report)
+    problems = [_scalar_problem(node, kind) for kind in others]
+    if all(problems):
+        report(node.place, f"`{path}` {', and '.join(problems)}")
+    return not all(problems)
 
 
 def _check_scalar(node: Node, wanted: inspect.Type, path: str, report: Report) -> bool:

@@ -157,7 +157,9 @@ class Call:
             return
         self._paused = False
         if self.carrier is not None:
-            self.heard_s = self._loop.time()
+            self.heard_s = now_s = self._loop.time()
+            if self._phase is _Phase.SENT:
+                self._deadline_s = now_s + self.endpoint.spec.first_byte_timeout_ms / 1000
             self._wheel.set(self._timer, self._due_s())
             self.carrier.resume(self)
 
@@ -266,7 +268,7 @@ class Call:
 
     def _due_s(self) -> float:
         """When the call has taken too long, by its phase."""
-        if self._phase is _Phase.BODY and self._paused:
+        if self._paused and self._phase in (_Phase.SENT, _Phase.BODY):
             return self._over_at_s
         if self._phase is _Phase.BODY and self.take != self._first:
             silent_at_s = self.heard_s + self.endpoint.spec.idle_timeout_ms / 1000

@@ -26,7 +26,7 @@ _LOOKUP_TIMEOUT_S = 2.0
 _LOOKUP_TRIES = 6
 _LOOKUP_PAUSE_S = 0.02
 
-_Key = tuple[str, str, bool | str, int]
+_Key = tuple[str, str, bool | str, int, bool]
 
 
 class UpstreamClient:
@@ -39,7 +39,7 @@ class UpstreamClient:
         self._tasks = tasks
         self._connects: set[asyncio.Task[None]] = set()
         self._pools: dict[_Key, Pool] = {}
-        self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
+        self._lookups: dict[str, asyncio.Semaphore] = {}  # by provider
         self._is_closed = False
 
     def open(
@@ -64,8 +64,9 @@ class UpstreamClient:
             return Unavailable(message=f"{name} keeps no books to ask")
         if endpoint.fault:
             return Unavailable(message=endpoint.fault)
+        turn = self._lookups.setdefault(endpoint.name, asyncio.Semaphore(LOOKUPS_MAX))
         try:
-            async with self._lookups, asyncio.timeout(_LOOKUP_TIMEOUT_S):
+            async with turn, asyncio.timeout(_LOOKUP_TIMEOUT_S):
                 return await self._lookup(endpoint, attempt_id)
         except TimeoutError:
             return Unavailable(message=f"{name} does not open its books in time")
@@ -122,7 +123,7 @@ class UpstreamClient:
             error = failure("connect_failed", "harmost stops")
         else:
             try:
-                pool = self._pool(endpoint)
+                pool = self._pool(endpoint, books=method == "GET")
                 request = Request.of(
                     pool.target,
                     method=method,
@@ -141,12 +142,16 @@ class UpstreamClient:
         self.loop.call_soon(call.fail, error)
         return call
 
-    def _pool(self, endpoint: Endpoint) -> Pool:
+    def _pool(self, endpoint: Endpoint, *, books: bool) -> Pool:
         spec = endpoint.spec
-        key = endpoint.name, spec.base_url, spec.http2, spec.connections_max
+        connections_max = LOOKUPS_MAX if books else spec.connections_max
+        key = endpoint.name, spec.base_url, spec.http2, connections_max, books
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(self, endpoint.name, spec, Target.of(spec.base_url))
+            target = Target.of(spec.base_url)
+            pool = self._pools[key] = Pool(
+                self, endpoint.name, spec, target, connections_max=connections_max
+            )
         pool.connect_timeout_s = spec.connect_timeout_ms / 1000
         return pool
 

@@ -15,7 +15,6 @@ from ngh2 import (
     Event,
     GoAwayReceived,
     NeverIndexedHeader,
-    PingAcknowledged,
     ResponseReceived,
     Role,
     Setting,
@@ -39,7 +38,6 @@ __all__ = [
     "Event",
     "GoAwayReceived",
     "Header",
-    "PingAcknowledged",
     "ResponseReceived",
     "SettingsReceived",
     "StreamClosed",
@@ -136,7 +134,3 @@ class Engine:
     def ping(self) -> None:
         """Queue a PING."""
         self._session.ping(b"harmost.")
-
-    def goodbye(self) -> None:
-        """Queue a GOAWAY: nothing is asked any more."""
-        self._session.terminate_connection(0)

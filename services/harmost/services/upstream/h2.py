@@ -305,7 +305,11 @@ class Http2Connection(asyncio.Protocol):
         if transport is None or self._write_paused or transport.is_closing():
             return
         engine = self._engine
-        data = engine.take()
+        try:
+            data = engine.take()
+        except EngineError:
+            self.close()
+            return
         if data:
             transport.write(data)
             if events := engine.events():

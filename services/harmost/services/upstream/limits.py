@@ -45,8 +45,9 @@ PING_TIMEOUT_S = 5.0
 WAITING_MAX = 4_096
 # Longer than a vendor keeps an idle connection is useless, shorter costs handshakes.
 IDLE_S = 30.0
-# Lookups in a provider's books at a time: when thousands of callers vanish at once, each lookup still
-# gets its answer in time, if later.
+# Lookups in one provider's books at a time: when thousands of callers vanish at once, each lookup
+# still gets its answer in time, if later. Their connections are their own: the books are asked just
+# when a provider is at its worst, and must not wait for its answers.
 LOOKUPS_MAX = 64
 # After an answer's last event the end of its body is near: waiting for it saves the connection.
 DRAIN_S = 0.05

@@ -41,15 +41,19 @@ class Host(Protocol):
 
 
 class Pool:
-    """At most `ProviderSpec.connections_max` connections that take calls, and as many that end."""
+    """At most `connections_max` connections that take calls, and as many that end."""
 
-    def __init__(self, host: Host, name: str, spec: ProviderSpec, target: Target) -> None:
+    def __init__(
+        self, host: Host, name: str, spec: ProviderSpec, target: Target, *, connections_max: int
+    ) -> None:
         self.target = target
         self.wheel = host.wheel
         self.connect_timeout_s = spec.connect_timeout_ms / 1000  # newest document's
         self._host = host
         self._name = name
         self._spec = spec
+        self._connections_max = connections_max
+        self._is_http1 = False  # as far as is known
         self._http2_streams = 100 if spec.http2 is True else 0  # a connection carries; 0: unknown
         self._waiting: dict[Call, None] = {}
         self._idle: list[Http1Connection] = []
@@ -83,14 +87,15 @@ class Pool:
 
     def why_waiting(self) -> str:
         """Why a call got no connection in time."""
-        connections_max = self._spec.connections_max
+        connections_max = self._connections_max
         if len(self._taking) >= connections_max:
             return f"all {connections_max} connections of provider `{self._name}` are busy"
         return f"no connection in time to provider `{self._name}`"
 
     def close(self) -> None:
         """Close every connection; calls break."""
-        for call in list(self._waiting):
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
             call.broke("harmost stops")
         for connection in [*self._taking, *self._ending]:
             connection.close()
@@ -168,11 +173,11 @@ class Pool:
         """Open as many connections as those who wait need, within the bounds."""
         if self._http2_streams:
             wanted = -(-len(self._waiting) // self._http2_streams)
-        elif self._spec.http2 == "auto" and self.target.tls and not self._taking:
+        elif self._spec.http2 == "auto" and self.target.tls and not self._is_http1:
             wanted = 1  # it may turn out to carry all of them
         else:
             wanted = len(self._waiting)
-        connections_max = self._spec.connections_max
+        connections_max = self._connections_max
         free = min(connections_max - len(self._taking), 2 * connections_max - len(self))
         while self._connecting < min(wanted, free):
             self._connecting += 1
@@ -189,7 +194,7 @@ class Pool:
             why = "no connection in time"
         except ssl.SSLCertVerificationError as error:
             why = f"certificate refused: {error.verify_message}"
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - root of a task; one provider is not the others
             # The class alone: a message may hold what the network said.
             why = f"no connection: {type(error).__name__}"
         else:
@@ -226,7 +231,7 @@ class Pool:
             raise ConnectionRefusedError
         loop = self._host.loop
         if not is_http2:
-            self._http2_streams = 0
+            self._is_http1, self._http2_streams = True, 0
             return Http1Connection(self, loop)
         connection = Http2Connection(self, loop)
         self._opening[connection] = loop.create_future()
