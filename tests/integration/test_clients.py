@@ -17,6 +17,7 @@ import yaml
 from mesh import Mesh, eventually, running_mesh
 
 from harmost.budget.v1 import budget_pb2
+from harmost.common.v1 import usage_pb2
 from harmost.policy.v1 import policy_pb2
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.telemetry.v1 import telemetry_pb2
@@ -91,16 +92,24 @@ def answered(mesh: Mesh, text: str) -> list[router_pb2.StreamChatResponse]:
     return list(mesh.router().StreamChat(ask(text), metadata=mesh.metadata, timeout=60))
 
 
-def books_agree(mesh: Mesh) -> None:
+def books_agree(mesh: Mesh, *, estimates_max: int = 0) -> None:
+    """Every attempt is settled once, at what the provider bills.
+
+    Where thousands end at once on a busy machine, a few of its books may not open in time: those
+    attempts are settled by estimate, and say so.
+    """
     eventually(
         lambda: all(budget.held == 0 for budget in mesh.budgets().values()),
         timeout_s=60,
         what="no holds",
     )
     rows = [entry for entry in mesh.entries() if entry.kind == budget_pb2.ENTRY_KIND_SETTLE]
-    settled = {entry.attempt_id: entry.amount.usd_nanos for entry in rows}
-    assert len(settled) == len(rows)
-    assert settled == {attempt: cost for attempt, cost in mesh.billed().items() if cost}
+    billed = {attempt: cost for attempt, cost in mesh.billed().items() if cost}
+    assert {entry.attempt_id for entry in rows} == set(billed)
+    assert len(billed) == len(rows)
+    unlike = [entry for entry in rows if entry.amount.usd_nanos != billed[entry.attempt_id]]
+    assert len(unlike) <= estimates_max
+    assert {entry.usage.source for entry in unlike} <= {usage_pb2.USAGE_SOURCE_ESTIMATED}
 
 
 @pytest.mark.timeout(180)
@@ -158,7 +167,7 @@ def test_a_crowd_that_vanishes_at_once_is_settled_and_disturbs_nobody(mesh: Mesh
                 crowd.kill()
     assert deltas == 300
     eventually(lambda: stats(mesh).calls_live == 0, timeout_s=60, what="the crowd's end")
-    books_agree(mesh)
+    books_agree(mesh, estimates_max=count // 100)
     cancelled = [r for r in mesh.records() if r.status == telemetry_pb2.RECORD_STATUS_CANCELLED]
     assert len(cancelled) >= min(count, 900)
 

@@ -45,7 +45,7 @@ class AttemptExchange:
         keep_text: bool = False,
         output_scan: OutputScan | None = None,
     ) -> None:
-        """`output_tokens_max`: what is reserved and asked of the provider, 1 to a billion.
+        """`output_tokens_max`: what is reserved and asked of the provider, 1 to 2**58.
 
         `shortened`: the budget allowed less than the caller asked for, so "length" means the
         budget. Raises `NotFound` for an unknown codec.

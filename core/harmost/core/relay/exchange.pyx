@@ -41,8 +41,7 @@ from harmost.core.providers.registry import codec
 # No vocabulary in use reaches 16 bytes a token over a whole answer; a stream that does is not
 # counted in tokens but in bytes, so that the hold bounds it whatever the provider says.
 cdef int64_t TOKEN_BYTES = 16
-# Keeps every size below 2**63; no answer has a billion tokens.
-cdef int64_t TOKENS_MAX = 1_000_000_000
+cdef int64_t TOKENS_MAX = 1 << 58  # in bytes still below 2**63
 TOKEN_BYTES_MAX = TOKEN_BYTES
 
 # Tags of harmost.router.v1: StreamChatResponse.sequence, .delta; Delta.step_index, .attempt_id, .text.
