@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from harmost.core.audit.rows import Outcome, OutcomeReported
+from harmost.core.policy.decision import Decision, RuleHit
 from harmost.services.interceptors.gate import Gate
 from harmost.services.interceptors.principal import Principal
 from harmost.services.journal import shipper as shipper_module
@@ -220,6 +221,41 @@ async def test_a_record_that_is_refused_is_set_aside_and_the_rest_arrives(
     (line,) = [msgspec.json.decode(line) for line in kept]
     assert "cost_usd_nanos" in line["error"]
     assert "m17" in line["row"][1]
+
+
+async def test_records_that_are_too_large_together_arrive_in_smaller_batches(
+    tmp_path: Path, rows: Any, telemetry: Telemetry
+) -> None:
+    hit = RuleHit(policy="p", rule="r", effect="deny", mode="warn", message="x" * 3_500_000)
+    decision = Decision(effect="allow", hits=(hit,))
+    async with telemetry.up(), (journal := Journal(tmp_path / "j", "r1")).running():
+        for n in range(12):  # 42 MB: more than a message may be
+            *before, closed = rows(f"m{n}")
+            record = msgspec.structs.replace(closed.record, decision=decision)
+            for row in (*before, msgspec.structs.replace(closed, record=record)):
+                journal.append(row)
+            await journal.flush()
+        async with shipping(journal, telemetry) as shipper:
+            await shipped(journal)
+        assert shipper.refused == 0
+    assert len(telemetry.records()) == 12
+
+
+async def test_a_disk_that_does_not_keep_what_is_refused_holds_records_up_only(
+    tmp_path: Path, rows: Any, telemetry: Telemetry
+) -> None:
+    async with telemetry.up(), (journal := Journal(tmp_path / "j", "r1")).running():
+        (tmp_path / "j" / "refused.jsonl").mkdir()  # as a full disk, it cannot be written
+        *before, closed = rows("bad")
+        record = msgspec.structs.replace(closed.record, cost_usd_nanos=-1)
+        for row in (*before, msgspec.structs.replace(closed, record=record)):
+            journal.append(row)
+        async with shipping(journal, telemetry) as shipper:
+            await asyncio.sleep(0.5)
+            assert shipper.refused == 0
+            (tmp_path / "j" / "refused.jsonl").rmdir()
+            await shipped(journal)
+        assert shipper.refused == 1
 
 
 async def test_telemetry_that_never_answers_is_left_for_another_try(
