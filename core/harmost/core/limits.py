@@ -9,6 +9,9 @@ __all__ = [
     "INPUT_BYTES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
     "RULES_MAX",
+    "RULE_CITATIONS_MAX",
+    "RULE_MESSAGE_CHARS_MAX",
+    "RULE_NAME_CHARS_MAX",
     "SSE_LINE_BYTES_MAX",
     "STEPS_MAX",
     "TENANT_DEPTH_MAX",
@@ -28,6 +31,11 @@ ERROR_MESSAGE_CHARS_MAX = 500
 DOCUMENTS_MAX = 20_000
 DOCUMENTS_BYTES_MAX = 24 * 1024 * 1024
 RULES_MAX = 20_000
+# What a rule says of itself goes into every record and denial that names it: a denial travels in
+# headers, of which clients take 8 KiB.
+RULE_MESSAGE_CHARS_MAX = 500
+RULE_NAME_CHARS_MAX = 100  # its own, and that of each source it cites
+RULE_CITATIONS_MAX = 8
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

@@ -6,7 +6,12 @@ from typing import NamedTuple
 import msgspec
 
 from harmost.core.errors import InvalidDocuments, Violation
-from harmost.core.limits import RULES_MAX
+from harmost.core.limits import (
+    RULE_CITATIONS_MAX,
+    RULE_MESSAGE_CHARS_MAX,
+    RULE_NAME_CHARS_MAX,
+    RULES_MAX,
+)
 from harmost.core.policy.decision import Effect, Redaction, RuleHit
 from harmost.core.policy.expression import Environment, Expression, ExpressionRefused
 from harmost.core.policy.facts import declared_facts
@@ -158,8 +163,26 @@ def _shape_problems(rule: Rule) -> list[tuple[str, str]]:
         problems.append(("name", f"rule has the effects {both}: part it into one rule for each"))
     if rule.cap_output_tokens < 0:
         problems.append(("cap_output_tokens", f"`{rule.cap_output_tokens}` is not above 0"))
+    problems += _long_texts(rule)
     if rule.redact is not None:
         problems += [("redact", message) for message in _redact_problems(rule.redact.classes)]
+    return problems
+
+
+def _long_texts(rule: Rule) -> list[tuple[str, str]]:
+    texts = [("deny", rule.deny or "", RULE_MESSAGE_CHARS_MAX)]
+    texts += [("name", rule.name, RULE_NAME_CHARS_MAX)]
+    texts += [("cites", source, RULE_NAME_CHARS_MAX) for source in rule.cites]
+    problems = [
+        (field, f"`{text[:60]}…` is longer than {chars_max} characters: shorten it")
+        for field, text, chars_max in texts
+        if len(text) > chars_max
+    ]
+    if len(rule.cites) > RULE_CITATIONS_MAX:
+        message = (
+            f"rule cites {len(rule.cites)} sources, more than {RULE_CITATIONS_MAX}: name fewer"
+        )
+        problems.append(("cites", message))
     return problems
 
 
