@@ -151,7 +151,9 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
             return "harmost.telemetry.v1.TelemetryService"
 
         keys = _authenticate(settings, snapshots.current)
-        await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
+        await stack.enter_async_context(
+            _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
+        )
         yield
 
 

@@ -1,6 +1,7 @@
 """One attempt with an upstream that is played by hand: what is sent, when it stops, who waits."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,34 @@ async def test_a_listener_that_fails_ends_the_attempt_and_not_the_loop(
     await task
     assert stage.attempt.outcome == "broken"
     assert "a bug" in caplog.text
+
+
+async def test_an_answer_that_claims_to_have_cost_no_tokens_is_not_believed(
+    journal: Journal,
+) -> None:
+    stage = Stage(journal)
+    task = await stage.begun()
+    stage.hear(b"a", b"b")
+    assert stage.upstream.sink is not None
+    stage.upstream.sink.on_data(LAST.replace(b'"completion_tokens":2', b'"completion_tokens":0'))
+    await task
+    summary = await stage.attempt.close()
+    assert stage.upstream.lookups == 1
+    assert (summary.usage.output_tokens, summary.usage.exact) == (2, False)
+
+
+async def test_a_hold_that_was_cut_short_is_what_the_journal_knows(
+    journal: Journal, tmp_path: Path
+) -> None:
+    stage = Stage(journal)
+
+    async def less(*_: object) -> Held:
+        return Held(Amount(0, 120, price_unknown=True), ())
+
+    stage.ledger.reserve = less  # type: ignore[method-assign]
+    await stage.attempt.reserve()
+    await journal.flush()
+    left = shutil.copytree(tmp_path / "journal", tmp_path / "left")  # as a kill would leave it
+    known = Journal(left, "router-0")
+    assert [row.held_tokens for row in known.recovered.open_attempts] == [120]
+    known.close()

@@ -132,6 +132,8 @@ class Attempt:
             self._worst_case(min(plan.output_tokens_max, OUTPUT_TOKENS_MIN)),
         )
         self._held, self.warnings = held.amount, held.warnings
+        if held.amount != worst_case:  # less was held: no more than that may be settled unseen
+            self._tools.journal.append(_opened(plan, held.amount, self.started_ns))
         self.output_tokens_max = self._output_tokens_within(held.amount)
 
     async def relay(self, listener: Listener, *, keep_text: bool) -> None:
@@ -269,7 +271,7 @@ class Attempt:
     async def _usage(self) -> TokenUsage | None:
         """What the provider bills; None where it bills nothing."""
         said = self.exchange.usage
-        if self.outcome == "completed" and said is not None and said.exact:
+        if self.outcome == "completed" and said is not None and self._credible(said):
             return said
         if self._call is None or (self.outcome in _UNBILLED and not self.exchange.deltas):
             return None
@@ -279,6 +281,10 @@ class Attempt:
         if billed is None or self.outcome == "connect_failed":
             return None
         return self._estimate()
+
+    def _credible(self, said: TokenUsage) -> bool:
+        """Its last word, and not that what was delivered cost no tokens."""
+        return said.exact and (said.output_tokens > 0 or not self.exchange.deltas)
 
     def _estimate(self) -> TokenUsage:
         said = self.exchange.usage

@@ -40,6 +40,7 @@ from harmost.services.router.turn import (
     classify,
     decide,
     denied,
+    merged,
     output_tokens_max,
     redact,
 )
@@ -80,13 +81,15 @@ class Mission:
         self._outputs: dict[str, Mapping[str, Any]] = {}
         self._steps: list[str] = []
         self._attempts: list[Attempt] = []
-        self._decision: Decision | None = None
+        self._decision: Decision | None = None  # of all steps so far, as the record tells it
         self._last = StepFinished(0, "")
-        self.closed = False
+        self.open = False  # from its first row in the journal to its last
 
     async def run(self, listener: Listener) -> Finished:
         """Run every step; `listener` hears all, at last `Finished`. Raises the error that ends it."""
         self._journal(self._opened())
+        self.open = True
+        self._tools.stats.call_begun()
         try:
             await self._run(listener)
         except HarmostError as error:
@@ -110,7 +113,7 @@ class Mission:
 
     async def abandon(self, outcome: AttemptOutcome) -> None:
         """The caller is gone or late: settle what was used so far and write the record."""
-        if self.closed:
+        if not self.open:
             return
         for attempt in self._attempts:
             if attempt.summary is None:
@@ -128,15 +131,18 @@ class Mission:
                 continue
             self._steps.append(step.name)
             turn = classify(self.call, step, self._outputs)
-            self._decision = decide(self.call, step, turn, self._snapshot, tls=self._tls)
-            if self._decision.effect == "deny":
-                raise denied(self._decision)
-            turn, self._decision = redact(turn, self._decision)
-            self._decision = choose(self.call, step, turn, self._decision, self._snapshot)
+            before = self._decision
+            decision = decide(self.call, step, turn, self._snapshot, tls=self._tls)
+            self._decision = merged(before, decision)
+            if decision.effect == "deny":
+                raise denied(decision)
+            turn, decision = redact(turn, decision)
+            decision = choose(self.call, step, turn, decision, self._snapshot)
+            self._decision = merged(before, decision)
             if not started:
                 started = True
-                listener.tell(Started(self.record_id, self.call.tenant, self._decision))
-            await self._exchange(index, step, turn, self._decision, listener)
+                listener.tell(Started(self.record_id, self.call.tenant, decision))
+            await self._exchange(index, step, turn, decision, listener)
             if self._last.finish_reason == "provider_broke":
                 return
 
@@ -165,7 +171,13 @@ class Mission:
                 await attempt.not_admitted(error)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
-            await attempt.relay(listener, keep_text=listener.keeps_text or step.output is not None)
+            try:
+                await attempt.relay(
+                    listener, keep_text=listener.keeps_text or step.output is not None
+                )
+            except HarmostError:  # the journal refused: nothing was sent, and nothing stays held
+                await attempt.close()
+                raise
             await attempt.close()
             failure = attempt.exchange.error
             if failure is None or attempt.exchange.deltas:
@@ -262,7 +274,7 @@ class Mission:
         """Write the close row; from here on the mission survives a kill as what it was."""
         record = self._record(status, reason)
         self._journal(MissionClosed(record=record))
-        self.closed = True
+        self.open = False
         for attempt in self._attempts:
             self._tools.stats.attempt_ended(attempt)
         self._tools.stats.call_ended(record)

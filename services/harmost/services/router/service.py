@@ -143,11 +143,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         call = self._admit(request, principal, snapshot)
         record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
         self._in_flight.enter(call.tenant, snapshot.catalog.tenants)
-        self._tools.stats.call_begun()
         mission: Mission | None = None
         try:
             digest = _digest(request) if call.idempotency_key else b""
-            with self._keys.claimed(principal.name, call.idempotency_key, digest, record_id):
+            owner = f"{principal.tenant}:{principal.name}"  # names are unique within a tenant
+            with self._keys.claimed(owner, call.idempotency_key, digest, record_id):
                 mission = Mission(
                     call,
                     record_id=record_id,
@@ -157,7 +157,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 )
                 yield mission
         finally:
-            if mission is None or mission.closed:
+            if mission is None or not mission.open:
                 self._in_flight.leave(call.tenant)
             else:
                 self._abandon(mission, context)

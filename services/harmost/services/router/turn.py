@@ -14,7 +14,7 @@ from harmost.core.budget.price import usd_nanos
 from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.mission.steps import CompiledStep
-from harmost.core.policy.decision import Decision, Exclusion
+from harmost.core.policy.decision import Decision, Exclusion, Redaction
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts, request_facts
 from harmost.core.privacy.redact import redact as redact_text
@@ -24,7 +24,16 @@ from harmost.core.routing.choose import chosen
 from harmost.core.tenants import ancestors
 from harmost.core.tokens.estimate import estimate, input_tokens_max
 
-__all__ = ["Turn", "choose", "classify", "decide", "denied", "output_tokens_max", "redact"]
+__all__ = [
+    "Turn",
+    "choose",
+    "classify",
+    "decide",
+    "denied",
+    "merged",
+    "output_tokens_max",
+    "redact",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,25 @@ def choose(
         raise _none_fits(call.profile, left_out)
     return msgspec.structs.replace(
         decision, candidates=kept, exclusions=decision.exclusions + left_out
+    )
+
+
+def merged(before: Decision | None, after: Decision) -> Decision:
+    """What the record tells of several steps: rules and redactions of all, else of the last."""
+    if before is None:
+        return after
+    spans: dict[tuple[str, str], int] = {}
+    for redaction in (*before.redactions, *after.redactions):
+        name = (redaction.data_class, redaction.how)
+        spans[name] = spans.get(name, 0) + redaction.spans
+    return msgspec.structs.replace(
+        after,
+        hits=tuple(dict.fromkeys((*before.hits, *after.hits))),
+        redactions=tuple(
+            Redaction(data_class=data_class, how=how, spans=count)
+            for (data_class, how), count in spans.items()
+        ),
+        data_classes=tuple(sorted({*before.data_classes, *after.data_classes})),
     )
 
 

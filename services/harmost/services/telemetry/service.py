@@ -56,6 +56,10 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
             finally:
                 pruner.cancel()
 
+    def drain(self) -> None:
+        """End what has no end of its own: the followers."""
+        self._tails.close()
+
     async def Report(
         self, request_iterator: AsyncIterator[telemetry_pb2.ReportRequest], context: Context
     ) -> AsyncIterator[telemetry_pb2.ReportResponse]:

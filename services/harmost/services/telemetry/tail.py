@@ -20,7 +20,10 @@ class _Tail:
     def __init__(self, tenant: str, queue_max: int) -> None:
         self._tenant = tenant
         self._missed = 0
-        self._queue: asyncio.Queue[telemetry_pb2.TailDecisionsResponse] = asyncio.Queue(queue_max)
+        # None ends it.
+        self._queue: asyncio.Queue[telemetry_pb2.TailDecisionsResponse | None] = asyncio.Queue(
+            queue_max
+        )
 
     def offer(self, record: telemetry_pb2.Record) -> None:
         if not visible(self._tenant, record.tenant):
@@ -34,8 +37,13 @@ class _Tail:
         self._missed = 0
 
     async def responses(self) -> AsyncGenerator[telemetry_pb2.TailDecisionsResponse]:
-        while True:
-            yield await self._queue.get()
+        while (response := await self._queue.get()) is not None:
+            yield response
+
+    def end(self) -> None:
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
 
 
 class Tails:
@@ -60,6 +68,11 @@ class Tails:
             yield tail.responses()
         finally:
             self._tails.discard(tail)
+
+    def close(self) -> None:
+        """End all followers, which else would last as long as the server lets them."""
+        for tail in self._tails:
+            tail.end()
 
     def offer(self, records: Iterable[telemetry_pb2.Record]) -> None:
         """Hand on `records`; never waits. O(records x followers)."""
