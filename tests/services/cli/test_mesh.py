@@ -86,7 +86,12 @@ def test_records_usage_and_one_record(at: Any) -> None:
 
 def test_tail_follows_records_as_they_come(at: Any, mesh: Path) -> None:
     words = [sys.executable, "-m", "harmost.services.cli", "tail", "--json", "--data", str(mesh)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as tail:
+    # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
+    ) as tail:
         try:
             assert tail.stdout is not None
             deadline = time.monotonic() + 3 * SPREAD_S

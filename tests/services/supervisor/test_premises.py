@@ -75,12 +75,14 @@ def test_each_service_is_told_only_what_it_needs(tmp_path: Path) -> None:
     endpoints = endpoints_for(host="127.0.0.1", port=6_000, sandbox=True, tls_ca=None)
     plan = Plan(data_dir=tmp_path, endpoints=endpoints)
     key = tmp_path / "service.key"
-    assert list(plan.listens()) == ["router", "policy", "budget", "telemetry", "sandbox"]
+    processes = list(plan.processes())
+    assert sorted(processes) == ["budget", "policy", "router-0", "sandbox", "telemetry"]
     assert "--service-key-file" not in plan.command("sandbox", key)
     assert "--policy" not in plan.command("policy", key)
-    router = plan.command("router", key)
+    router = plan.command("router-0", key)
     assert router[router.index("--budget") + 1] == "127.0.0.1:6002"
-    assert {str(tmp_path / name) for name in plan.listens()} == {
+    folders = {"router", "policy", "budget", "telemetry", "sandbox"}
+    assert {str(tmp_path / name) for name in folders} == {
         command[command.index("--data") + 1]
-        for command in (plan.command(name, key) for name in plan.listens())
+        for command in (plan.command(name, key) for name in processes)
     }
