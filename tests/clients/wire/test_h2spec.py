@@ -31,6 +31,11 @@ KNOWN = {
         "http2/5.1.2",
         "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
     ): "each GET is answered at once, so they never exceed it; test_floods.py exceeds it with calls",
+    # Fails where the answer was out before the DATA came: then the stream is closed and forgotten.
+    (
+        "http2/6.1",
+        'Sends a DATA frame on the stream that is not in "open" or "half-closed (local)" state',
+    ): IGNORED,
     ("http2/5.3.1", "Sends HEADERS frame that depends on itself"): PRIORITY,
     ("http2/5.3.1", "Sends PRIORITY frame that depend on itself"): PRIORITY,
     ("http2/6.3", "Sends a PRIORITY frame with 0x0 stream identifier"): PRIORITY,

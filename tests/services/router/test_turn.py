@@ -25,7 +25,7 @@ def test_rules_and_redactions_of_earlier_steps_stay_in_the_record() -> None:
     )
     both = merged(first, last)
     assert both.hits == (HIT, OTHER)
-    assert both.redactions == (Redaction(data_class="pan", how="label", spans=3),)
+    assert both.redactions == (Redaction(data_class="pan", how="label", spans=2),)
     assert both.data_classes == ("email", "pan")
     assert (both.candidates, both.output_tokens_max) == (("y",), 7)
 

@@ -157,7 +157,7 @@ def merged(before: Decision | None, after: Decision) -> Decision:
     spans: dict[tuple[str, str], int] = {}
     for redaction in (*before.redactions, *after.redactions):
         name = (redaction.data_class, redaction.how)
-        spans[name] = spans.get(name, 0) + redaction.spans
+        spans[name] = max(spans.get(name, 0), redaction.spans)  # each step sends the same messages
     return msgspec.structs.replace(
         after,
         hits=tuple(dict.fromkeys((*before.hits, *after.hits))),
