@@ -1,5 +1,6 @@
 """A follower that reads too slowly misses records, is told how many, and holds up no one."""
 
+import asyncio
 from contextlib import ExitStack
 from typing import Any
 
@@ -44,3 +45,14 @@ async def test_followers_are_bounded_and_a_place_is_freed() -> None:
             pass
     with tails.following(""):
         pass
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 2])
+async def test_closing_ends_a_follower_whether_it_waits_or_is_behind(waiting: int) -> None:
+    tails = Tails(queue_max=2)
+    with tails.following("") as responses:
+        tails.offer(telemetry_pb2.Record(record_id=str(n), tenant="acme") for n in range(waiting))
+        tails.close()
+        async with asyncio.timeout(5):
+            heard = [response async for response in responses]
+    assert len(heard) <= waiting
