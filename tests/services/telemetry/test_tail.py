@@ -8,6 +8,7 @@ import pytest
 
 from harmost.core.errors import RateLimited
 from harmost.services.telemetry.tail import TAILS_MAX, Tails
+from harmost.telemetry.v1 import telemetry_pb2
 
 
 async def test_a_slow_follower_is_told_how_many_it_missed(make_record: Any) -> None:
