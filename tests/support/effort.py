@@ -1,0 +1,18 @@
+"""How much a test tries: little on a developer's machine, more in CI, most at night.
+
+HARMOST_EFFORT says which ("default", "ci", "nightly"); without it, "ci" where CI is set.
+"""
+
+import os
+
+__all__ = ["effort"]
+
+LEVELS = ("default", "ci", "nightly")
+
+
+def effort(default: int, *, ci: int, nightly: int) -> int:
+    """The number for this run: cases, seeds or kills."""
+    level = os.environ.get("HARMOST_EFFORT") or ("ci" if os.environ.get("CI") else "default")
+    if level not in LEVELS:
+        raise ValueError(f"HARMOST_EFFORT is `{level}`: it may be {', '.join(LEVELS)}")
+    return dict(zip(LEVELS, (default, ci, nightly), strict=True))[level]
