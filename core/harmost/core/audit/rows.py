@@ -31,6 +31,7 @@ __all__ = [
     "Resolution",
     "Row",
     "SettleAcked",
+    "SettlesAcked",
     "Shipped",
 ]
 
@@ -143,7 +144,8 @@ class MissionOpened(_Stored, frozen=True, tag=1):
 class AttemptOpened(_Stored, frozen=True, tag=2):
     """An attempt is about to be reserved and sent; enough to settle it if the Router dies now.
 
-    `price` is the one that settles it; None: unknown. The path is where it is charged.
+    `price` is the one that settles it; None: unknown. The path is where it is charged, `counters` the
+    leases that hold for it, lent in `epoch`. 0: none were, or it was reserved without leases.
     """
 
     record_id: str
@@ -161,6 +163,8 @@ class AttemptOpened(_Stored, frozen=True, tag=2):
     held_tokens: int = 0
     input_tokens_max: int = 0
     price: ModelPrice | None = None
+    epoch: int = 0
+    counters: tuple[int, ...] = ()
 
 
 class AttemptClosed(_Stored, frozen=True, tag=3):
@@ -175,6 +179,12 @@ class SettleAcked(_Stored, frozen=True, tag=4):
     """Budget has taken the settlement, or the void, of an attempt."""
 
     attempt_id: str
+
+
+class SettlesAcked(_Stored, frozen=True, tag=8):
+    """Budget has taken what was owed of each of these attempts."""
+
+    attempt_ids: tuple[str, ...]
 
 
 class MissionClosed(_Stored, frozen=True, tag=5):
@@ -201,6 +211,7 @@ Row: TypeAlias = (
     | AttemptOpened
     | AttemptClosed
     | SettleAcked
+    | SettlesAcked
     | MissionClosed
     | OutcomeReported
     | Shipped
