@@ -298,11 +298,13 @@ class Escrow:
             return True
         free = max(0, counter.available)
         amount = min(ask.amount, free // (2 * shared.routers(now_ns - INTEREST_NS)))
+        if amount < ask.needed:  # what waits now comes before what others may want later
+            amount = min(ask.needed, free)
         if amount < ask.minimum:
-            amount = ask.minimum if ask.minimum <= free else 0
+            amount = 0
         counter.lend(amount)
         lease.granted += amount
-        if amount >= ask.minimum:
+        if amount >= ask.needed:
             return True
         shared.denied[router.name] = None
         self._recall(counter.id, but=router.name)

@@ -67,14 +67,16 @@ class LeaseReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LeaseAsk(msgspec.Struct, frozen=True, array_like=True):
-    """A Router wants `amount` more of a ceiling, of which `minimum` would do: what an attempt needs.
+    """A Router wants `amount` more of a ceiling: of that, `needed` by attempts that wait for it.
 
-    In the current window by the ledger's clock, or in the `following` one if that is near.
+    Less than `minimum`, what the smallest of them can do with, is of no use. In the current window by
+    the ledger's clock, or in the `following` one if that is near.
     """
 
     name: LeaseName
     amount: int
-    minimum: int
+    needed: int = 0
+    minimum: int = 0
     following: bool = False
 
 
@@ -107,8 +109,8 @@ class LeaseGrant(msgspec.Struct, frozen=True, array_like=True):
     """The ledger on one counter: all that it granted to this Router since the epoch began.
 
     From `start_ns` to just before `end_ns`, nanoseconds since 1970, is its window. `limit` and
-    `used`, of all Routers together, tell how near the end is. `denied`: the least that was asked for
-    is not there now. A soft ceiling needs no grant.
+    `used`, of all Routers together, tell how near the end is. `denied`: what attempts
+    wait for is not there now, or not all of it. A soft ceiling needs no grant.
     """
 
     counter: int

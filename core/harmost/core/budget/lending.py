@@ -219,9 +219,10 @@ def check_sync(
                 f"`{left.get(report.counter, 0)}` is left: register again"
             )
     for ask in request.asks:
-        if not 0 <= ask.minimum <= ask.amount <= USD_NANOS_MAX:
+        if not 0 <= ask.minimum <= ask.needed <= ask.amount <= USD_NANOS_MAX:
             raise InvalidInput(
-                f"`{ask.minimum}` of `{ask.amount}` is asked for: state 0 to {USD_NANOS_MAX}"
+                f"`{ask.amount}` is asked for, `{ask.needed}` needed, at the least `{ask.minimum}`: "
+                f"state 0 to {USD_NANOS_MAX}, none more than the one before"
             )
 
 
