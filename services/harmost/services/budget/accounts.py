@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harmost.core.budget import ledger
+from harmost.core.budget import denial, ledger
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
 from harmost.core.errors import (
     BudgetExhausted,
@@ -24,7 +24,6 @@ from harmost.core.errors import (
 )
 from harmost.core.tenants import visible
 from harmost.services.budget.counters import Charge, Counters
-from harmost.services.budget.denials import exhausted, price_unknown
 from harmost.services.budget.leases import Leases
 from harmost.services.budget.ledger import Ledger
 from harmost.services.budget.requests import (
@@ -438,7 +437,12 @@ def _hold(wanted: Reservation, charge: Charge) -> ledger.Hold:
         amount, least = amount._replace(usd_nanos=0), least._replace(usd_nanos=0)
         for limit, account in zip(charge.limits, charge.accounts, strict=True):
             if limit.hard and limit.unit is Unit.USD_NANOS:
-                raise price_unknown(wanted.model, limit, account)
+                raise denial.price_unknown(
+                    wanted.model,
+                    limit,
+                    available=account.counter.available,
+                    resets_at_ns=account.resets_at_ns,
+                )
     if len(charge.counters) > ledger.COUNTERS_MAX:
         raise NotPossibleNow(
             f"`{len(charge.counters)}` limits meet `{wanted.path.tenant}`: "
@@ -460,4 +464,9 @@ def _hold(wanted: Reservation, charge: Charge) -> ledger.Hold:
     ]
     # The hard one, where a soft ceiling shares its counter.
     limit, account = max(denying, key=lambda pair: pair[0].hard)
-    raise exhausted(limit, account, least)
+    raise denial.exhausted(
+        limit,
+        available=account.counter.available,
+        requested=denial.in_unit(least, limit.unit),
+        resets_at_ns=account.resets_at_ns,
+    )

@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from harmost.budget.v1 import budget_pb2 as pb
 from harmost.core.budget.lease import LeaseAsk, LeaseGrant, LeaseName, LeaseReport, Push
+from harmost.core.budget.window import Window
 from harmost.core.errors import InvalidInput, Violation
 from harmost.services.budget.convert import WINDOW_NAMES, WINDOWS, amount_of, path_of
 from harmost.services.budget.requests import Closing, KeyClaim, LeaseSync, Proof, Synced
@@ -121,7 +122,7 @@ def _closings(attempts: Iterable[pb.ClosedAttempt]) -> tuple[Closing, ...]:
     )
 
 
-def _window(window: int) -> str:
+def _window(window: int) -> Window:
     name = WINDOW_NAMES.get(window)
     if name is None:
         text = "is not stated: say how often the limit starts anew"

@@ -151,8 +151,8 @@ class LedgerFile:
     def closed_among(self, keys: Iterable[str]) -> frozenset[str]:
         """Those of `keys` that are attempts which were settled or voided. O(keys)."""
         rows = self._connection.execute(
-            "SELECT key FROM json_each(?) AS wanted JOIN entries"
-            " ON key = wanted.value AND CASE kind WHEN 3 THEN 2 ELSE kind END = 2",
+            "SELECT entries.key FROM json_each(?) AS wanted JOIN entries"
+            " ON entries.key = wanted.value AND CASE kind WHEN 3 THEN 2 ELSE kind END = 2",
             (msgspec.json.encode(list(keys)).decode(),),
         )
         return frozenset(str(key) for (key,) in rows)
@@ -187,7 +187,12 @@ class LedgerFile:
     def leases(self) -> list[LeaseRow]:
         """Every lease that has something left or may still be reported."""
         rows = self._connection.execute("SELECT * FROM leases")
-        return [LeaseRow(LeaseKey(*row[:3]), *row[3:7], suspended=bool(row[7])) for row in rows]
+        return [
+            LeaseRow(
+                LeaseKey(str(row[0]), row[1], row[2]), row[3], row[4], row[5], row[6], bool(row[7])
+            )
+            for row in rows
+        ]
 
     def save_leases(self, leases: Iterable[LeaseRow], forgotten: Iterable[LeaseKey]) -> None:
         """Write leases, new ones too, and remove those that are `forgotten`."""
@@ -234,7 +239,7 @@ class LedgerFile:
 
         Held balances always; settled ones, and that no attempt is lost, up to `rows_max` rows.
         """
-        checks = CHECKS
+        checks: tuple[tuple[str, str], ...] = CHECKS
         if self.last_ids()[0] <= rows_max:
             checks += CHECKS_OF_ALL_ROWS
         for what, query in checks:
