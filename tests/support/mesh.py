@@ -118,9 +118,11 @@ class Mesh:
             stub = router_pb2_grpc.RouterServiceStub(self.channel_to(address))
             request = router_pb2.GetStatsRequest()
             stats = stub.GetStats(request, metadata=self.metadata, timeout=5)
-            if stats.calls_live or stats.attempts_held or stats.settlements_owed:
-                return False
-        return all(not (each.held or each.suspense) for each in self.budgets().values())
+            busy = stats.calls_live, stats.attempts_held, stats.settlements_owed
+            assert not any(busy), f"{address}: live, held, owed: {busy}"
+        unknown = [each for each in self.budgets().values() if each.held or each.suspense]
+        assert not unknown, unknown
+        return True
 
     def entries(self, attempt_id: str = "") -> list[budget_pb2.Entry]:
         """Every ledger row, or those of one attempt."""

@@ -53,6 +53,7 @@ def sync_of(request: pb.SyncLeasesRequest) -> LeaseSync:
             for each in request.evidence
         ),
         ended_records=tuple(request.ended_record_ids),
+        released_records=tuple(request.released_record_ids),
         held=tuple((each.counter_id, each.held) for each in request.reports),
     )
 

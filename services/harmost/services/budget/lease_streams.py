@@ -5,7 +5,7 @@ A Router that does not read is told once for all that it missed: what waits for 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from harmost.budget.v1 import budget_pb2 as pb
 from harmost.core.budget.lease import Push
@@ -42,8 +42,10 @@ class _Stream:
 class LeaseStreams:
     """All streams of one ledger."""
 
-    def __init__(self, store: BudgetStore) -> None:
+    def __init__(self, store: BudgetStore, use_limits: Callable[[], object]) -> None:
+        """`use_limits` tells the store of the newest limits; NotPossibleNow before the first."""
         self._store = store
+        self._use_limits = use_limits
         self._streams: dict[_Stream, str] = {}  # and which Router it is
         self._closed = False
 
@@ -117,5 +119,6 @@ class LeaseStreams:
             log.info("router %s begins epoch %d", router, epoch)
             return registered(epoch, decided_ns=now_ns)
         said = sync_of(request)
+        self._use_limits()
         answered = await self._store.run(lambda accounts, now: accounts.sync(said, now_ns=now))
         return synced(request.epoch, answered)

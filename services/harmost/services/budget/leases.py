@@ -74,7 +74,7 @@ class Leases:
 
         def postings(closings: Iterable[Closing]) -> tuple[Posting, ...]:
             return tuple(
-                self._posting(closing, charged, refused) for closing in closings if not closing.void
+                self._posting(closing, charged, refused, now_ns) for closing in closings if not closing.void
             )
 
         request = SyncRequest(
@@ -98,6 +98,7 @@ class Leases:
         if answer.status == "applied":
             self._held[said.router] = dict(said.held)
             self._file.end_keys(said.ended_records, now_ns)
+            self._file.release_keys(said.released_records)
         self._write(charged, now_ns)
         return Synced(answer, tuple(refused))
 
@@ -151,6 +152,7 @@ class Leases:
         closing: Closing,
         charged: dict[str, _Charged],
         refused: list[tuple[str, str]],
+        now_ns: int,
     ) -> Posting:
         spent = closing.held if closing.amount.price_unknown else closing.amount
         used = Amounts(spent.usd_nanos, closing.amount.tokens, 1)
@@ -158,7 +160,7 @@ class Leases:
         if len(leased) < len(closing.counters):
             log.error("attempt %s used leases of an unknown ledger", closing.attempt_id)
         # Soft limits bind no one, so a Router need not have heard of their counters.
-        charge = self._counters.charge(closing.path, closing.admitted_ns)
+        charge = self._counters.charge(closing.path, closing.admitted_ns or now_ns)
         soft = tuple(
             account
             for account in dict.fromkeys(charge.accounts)

@@ -226,6 +226,13 @@ class LedgerFile:
             [(now_ns, record_id) for record_id in record_ids],
         )
 
+    def release_keys(self, record_ids: Iterable[str]) -> None:
+        """Remove the keys of calls that were never made."""
+        self._connection.executemany(
+            "DELETE FROM keys WHERE record_id = ? AND ended_ns = 0",
+            [(record_id,) for record_id in record_ids],
+        )
+
     def forget_keys(self, *, ended_before_ns: int, claimed_before_ns: int, rows_max: int) -> None:
         """Remove keys of calls that ended, or that were claimed and never ended, so long ago."""
         self._connection.execute(

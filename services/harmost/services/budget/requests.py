@@ -140,6 +140,7 @@ class LeaseSync(NamedTuple):
     attempts: tuple[Closing, ...] = ()
     proofs: tuple[Proof, ...] = ()
     ended_records: tuple[str, ...] = ()
+    released_records: tuple[str, ...] = ()
     held: tuple[tuple[int, int], ...] = ()
 
 

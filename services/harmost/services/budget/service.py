@@ -81,7 +81,7 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
         self._store = store
         self._source = source
         self._compiled: tuple[BudgetSnapshot, BudgetLimits] | None = None
-        self._streams = LeaseStreams(store)
+        self._streams = LeaseStreams(store, self._limits)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -177,7 +177,6 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
     async def SyncLeases(
         self, request_iterator: AsyncIterator[pb.SyncLeasesRequest], context: Context
     ) -> AsyncIterator[pb.SyncLeasesResponse]:
-        self._limits()
         async for response in self._streams.serve(request_iterator):
             yield response
 

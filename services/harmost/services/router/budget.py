@@ -160,7 +160,13 @@ class BudgetClient:
                 request, metadata=self._sync.metadata, timeout=RPC_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
-            raise error_of(error, service="Budget") from None
+            cause = error_of(error, service="Budget")
+            if isinstance(cause, ServiceUnavailable):
+                self._sync.release(record_id)  # it may be claimed: the answer is lost
+            raise cause from None
+        except asyncio.CancelledError:
+            self._sync.release(record_id)
+            raise
 
     async def ended(self, record_id: str) -> None:
         """Tell that a call with a key has ended, and wait for that to be known, for a short while."""

@@ -93,6 +93,7 @@ def request_to_proto(
     partial: Iterable[int],
     held_of: Callable[[int], int],
     ended_record_ids: Iterable[str],
+    released_record_ids: Iterable[str],
 ) -> pb.SyncLeasesRequest:
     """The message. `closed` finds what is told of a posting; `partial` epochs are not whole."""
     not_whole = frozenset(partial)
@@ -126,6 +127,7 @@ def request_to_proto(
         attempts=[closed(posting) for posting in request.postings],
         evidence=[evidence(proof) for proof in request.evidence],
         ended_record_ids=ended_record_ids,
+        released_record_ids=released_record_ids,
     )
 
 

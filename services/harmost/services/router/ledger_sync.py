@@ -83,6 +83,7 @@ class LedgerSync:
         self._proofs: deque[_Proof] = deque()  # the first is under way, if any is
         self._over: list[LeaseBook] = []  # fenced, and not yet told in full
         self._ended: dict[str, None] = {}
+        self._released: dict[str, None] = {}
         self._message: pb.SyncLeasesRequest | None = None  # under way
         self._loose_told: list[str] = []  # by it
         self._sent_s = 0.0  # on this connection; 0: nothing waits for an answer
@@ -169,9 +170,18 @@ class LedgerSync:
         self._ended[record_id] = None
         waiter = self._ended_waiters[record_id] = asyncio.get_running_loop().create_future()
         self._wake.set()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(timeout_s):
                 await waiter
+        except TimeoutError:
+            log.debug("the end of record `%s` is told later", record_id)
+        finally:
+            self._ended_waiters.pop(record_id, None)
+
+    def release(self, record_id: str) -> None:
+        """Tell that the call of a record is never made, though its key may have been claimed."""
+        if len(self._released) < ENDED_MAX:  # the others are free when their Router's epoch ends
+            self._released[record_id] = None
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -275,7 +285,8 @@ class LedgerSync:
             if over.owed or over.done:
                 self._prove_over(over)
         self._over = [over for over in self._over if not over.done]
-        if not (self._loose or self._proofs or self._ended or book.wants_message(clock_ns)):
+        news = self._loose or self._proofs or self._ended or self._released
+        if not (news or book.wants_message(clock_ns)):
             return None
         proof = self._proofs[0] if self._proofs else None
         if proof is not None:
@@ -288,6 +299,7 @@ class LedgerSync:
             partial=() if proof is None or (proof.whole and proof.last) else [proof.evidence.epoch],
             held_of=lambda id: held.get(id, 0),
             ended_record_ids=list(self._ended)[:ENDED_MAX],
+            released_record_ids=list(self._released)[:ENDED_MAX],
         )
         room = max(0, POSTINGS_MAX - len(self._message.attempts))
         self._loose_told = [self._loose.popleft() for _ in range(min(room, len(self._loose)))]
@@ -367,6 +379,8 @@ class LedgerSync:
                 and not proven.evidence.outstanding
             ):
                 self._epochs.proven(proven.evidence.epoch)
+        for record_id in message.released_record_ids:
+            self._released.pop(record_id, None)
         for record_id in message.ended_record_ids:
             self._ended.pop(record_id, None)
             waiter = self._ended_waiters.pop(record_id, None)
