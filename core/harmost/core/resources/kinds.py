@@ -55,11 +55,15 @@ class ProviderSpec(Strict, frozen=True):
 
     `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
     `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
+    `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
+    is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
+    and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
     """
 
     codec: Literal["openai", "anthropic"]
     base_url: str
     region: str = ""
+    regions: dict[str, str] = {}
     credentials: str = ""
     headers: dict[str, str] = {}
     connect_timeout_ms: int = 2_000
@@ -67,6 +71,8 @@ class ProviderSpec(Strict, frozen=True):
     idle_timeout_ms: int = 30_000
     total_timeout_ms: int = 600_000
     connections_max: int = 256
+    ping_after_ms: int = 15_000
+    ping_timeout_ms: int = 5_000
     http2: bool | Literal["auto"] = "auto"
     usage_path: str = ""
     dpa: bool = False

@@ -200,7 +200,7 @@ class Mission:
             step_index=index,
             model=model,
             model_spec=spec,
-            endpoint=self._tools.endpoints.get(spec.provider),
+            endpoint=self._tools.endpoints.get(spec.provider, spec.region),
             price=self._snapshot.prices[model],
             path=BudgetPath(
                 tenant=call.tenant,
