@@ -71,9 +71,15 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
 
 
 def decide(
-    call: Call, step: CompiledStep, turn: Turn, snapshot: CompiledSnapshot, *, tls: bool
+    call: Call,
+    step: CompiledStep,
+    turn: Turn,
+    snapshot: CompiledSnapshot,
+    *,
+    tls: bool,
+    now_s: int,
 ) -> Decision:
-    """One decision for the step; the effect may be "deny"."""
+    """One decision for the step at `now_s` (Unix seconds); the effect may be "deny"."""
     catalog = snapshot.catalog
     known = [catalog.tenants[path] for path in ancestors(call.tenant) if path in catalog.tenants]
     facts = request_facts(
@@ -86,7 +92,7 @@ def decide(
         tls=tls,
     )
     candidates = [_candidate(name, snapshot) for name in step.models]
-    decision = snapshot.engine.decide(facts, candidates)
+    decision = snapshot.engine.decide(facts, candidates, now_s=now_s)
     return msgspec.structs.replace(decision, data_classes=turn.data_classes)
 
 
@@ -133,14 +139,13 @@ def choose(
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left."""
     models = snapshot.catalog.models
-    ceiling = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
         prices=snapshot.prices,
         input_tokens=turn.input_tokens,
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
-        usd_nanos_per_1k_tokens_max=usd_nanos(ceiling) if ceiling else None,
+        usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
     )
     if not kept:
@@ -180,6 +185,15 @@ def output_tokens_max(
         decision.output_tokens_max if decision is not None else 0,
     )
     return min(bound for bound in bounds if bound)
+
+
+def _ceiling_usd_nanos(call: Call, snapshot: CompiledSnapshot, decision: Decision) -> int | None:
+    """The tighter of the profile's ceiling and policy's cap, for 1,000 tokens; None: neither."""
+    said = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
+    ceilings = [usd_nanos(said)] if said else []
+    if decision.usd_nanos_per_1k_tokens_max:
+        ceilings.append(decision.usd_nanos_per_1k_tokens_max)
+    return min(ceilings, default=None)
 
 
 def _candidate(name: str, snapshot: CompiledSnapshot) -> Candidate:
