@@ -96,3 +96,21 @@ def test_key_id_of_two_principals_is_told_without_the_other(
 def test_many_wrong_names_get_an_answer_in_time(problems: Problems, document: Make) -> None:
     models = ", ".join(f"model-{n}" for n in range(2_000))
     assert len(problems(document("MissionProfile", f"spec: {{models: [{models}]}}"))) == 100
+
+
+PRICED = "spec: {provider: vendor, vendor_model_id: v, price: {input: '0', output: '0'}}"
+
+
+def test_price_is_stated_only_where_the_provider_is_paid(
+    problems: Problems, document: Make
+) -> None:
+    (found,) = problems(document("Model", PRICED, name="free"))
+    assert found.startswith("t.yaml:4:53 provider `vendor` belongs to the deployment, so only")
+
+
+def test_price_of_a_tenants_own_provider_is_its_own(problems: Problems, document: Make) -> None:
+    provider = document(
+        "Provider", "spec: {codec: openai, base_url: 'https://own.example.com'}", name="own"
+    )
+    model = document("Model", PRICED.replace("vendor,", "own,"), name="free")
+    assert problems(f"{provider}---\n{model}") == []
