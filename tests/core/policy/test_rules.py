@@ -6,19 +6,20 @@ import pytest
 from harmost.core.limits import RULES_MAX
 from harmost.core.policy.decision import Redaction
 from harmost.core.policy.engine import compile_policies
+from harmost.core.policy.facts import fact_schema
+from harmost.core.policy.front import Environment
 from harmost.core.policy.rules import (
     CompiledRule,
     PoliciesRefused,
     RuleError,
     compile_rules,
-    fact_environment,
 )
 from harmost.core.resources.kinds import Metadata, PolicySpec, Redact, Rule
 
 
 def compiled(*rules: Rule) -> tuple[CompiledRule, ...]:
     return compile_rules(
-        [(Metadata(name="p", tenant="acme"), PolicySpec(rules=rules))], fact_environment()
+        [(Metadata(name="p", tenant="acme"), PolicySpec(rules=rules))], Environment(fact_schema())
     )
 
 

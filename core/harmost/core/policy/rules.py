@@ -13,12 +13,11 @@ from harmost.core.limits import (
     RULES_MAX,
 )
 from harmost.core.policy.decision import Effect, Redaction, RuleHit
-from harmost.core.policy.expression import Environment, Expression, ExpressionRefused
-from harmost.core.policy.facts import declared_facts
+from harmost.core.policy.expression import Compiler, Expression, ExpressionRefused
 from harmost.core.privacy.classes import FOUND_CLASSES, IMPLIED_CLASSES
 from harmost.core.resources.kinds import Metadata, PolicySpec, Rule
 
-__all__ = ["CompiledRule", "PoliciesRefused", "RuleError", "compile_rules", "fact_environment"]
+__all__ = ["CompiledRule", "PoliciesRefused", "RuleError", "compile_rules"]
 
 _EFFECTS = "`deny`, `allow`, `require`, `redact`, `cap_output_tokens`"
 
@@ -71,13 +70,8 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int = 0
 
 
-def fact_environment() -> Environment:
-    """All declared facts as CEL variables."""
-    return Environment({name: fact.type.value for name, fact in declared_facts().items()})
-
-
 def compile_rules(
-    policies: Sequence[tuple[Metadata, PolicySpec]], environment: Environment
+    policies: Sequence[tuple[Metadata, PolicySpec]], environment: Compiler
 ) -> tuple[CompiledRule, ...]:
     """The rules by priority, highest first, then as written; raises PoliciesRefused.
 
@@ -98,7 +92,7 @@ def compile_rules(
 class _Compiler:
     """Collects rules and problems."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Compiler) -> None:
         self.rules: list[CompiledRule] = []
         self.errors: list[RuleError] = []
         self._environment = environment

@@ -3,8 +3,6 @@
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
 
-import re2
-
 from harmost.core.policy import ir
 from harmost.core.policy.machine cimport (
     ALL,
@@ -30,6 +28,7 @@ from harmost.core.policy.machine cimport (
     Step,
     run_code,
 )
+from harmost.core.policy.pattern import compile_pattern
 from harmost.core.policy.store cimport to_python
 from harmost.core.policy.value cimport BOOL, ERROR, FACT_TYPE, LIST, NO_FACT, NO_KEY, of_items
 
@@ -229,6 +228,6 @@ PLAIN = {
 def compiled(pattern):
     """The RE2 of `pattern`; raises IrRefused where it is none."""
     try:
-        return re2.compile(pattern)
-    except re2.error as error:
+        return compile_pattern(pattern)
+    except ValueError as error:
         raise ir.IrRefused(f"pattern `{pattern[:80]}` is refused by RE2: {error}") from None
