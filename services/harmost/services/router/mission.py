@@ -21,6 +21,7 @@ from harmost.core.audit.rows import (
     RecordSummary,
 )
 from harmost.core.budget.nodes import BudgetPath
+from harmost.core.budget.price import ModelPrice
 from harmost.core.chat import Call
 from harmost.core.errors import BudgetExhausted, HarmostError, PolicyDenied, ProviderFailed
 from harmost.core.mission.steps import CompiledStep
@@ -132,12 +133,16 @@ class Mission:
             self._steps.append(step.name)
             turn = classify(self.call, step, self._outputs)
             before = self._decision
-            decision = decide(self.call, step, turn, self._snapshot, tls=self._tls)
+            decision = decide(
+                self.call, step, turn, self._snapshot, tls=self._tls, prices=self._prices()
+            )
             self._decision = merged(before, decision)
             if decision.effect == "deny":
                 raise denied(decision)
             turn, decision = redact(turn, decision)
-            decision = choose(self.call, step, turn, decision, self._snapshot)
+            decision = choose(
+                self.call, step, turn, decision, self._snapshot, prices=self._prices()
+            )
             self._decision = merged(before, decision)
             if not started:
                 started = True
@@ -145,6 +150,10 @@ class Mission:
             await self._exchange(index, step, turn, decision, listener)
             if self._last.finish_reason == "provider_broke":
                 return
+
+    def _prices(self) -> Mapping[str, ModelPrice | None]:
+        # An attempt keeps the price that it was admitted with, whatever comes later.
+        return self._snapshot.prices.at(int(time.time()))
 
     # --- exchange: choose → reserve → call → relay → settle, for each attempt -----------------------
 
@@ -201,7 +210,7 @@ class Mission:
             model=model,
             model_spec=spec,
             endpoint=self._tools.endpoints.get(spec.provider),
-            price=self._snapshot.prices[model],
+            price=self._prices()[model],
             path=BudgetPath(
                 tenant=call.tenant,
                 profile=call.profile,

@@ -6,11 +6,11 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.mission.steps import CompiledStep
@@ -34,6 +34,9 @@ __all__ = [
     "output_tokens_max",
     "redact",
 ]
+
+# What each model of the snapshot costs now; None: not known.
+Prices: TypeAlias = Mapping[str, ModelPrice | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,13 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
 
 
 def decide(
-    call: Call, step: CompiledStep, turn: Turn, snapshot: CompiledSnapshot, *, tls: bool
+    call: Call,
+    step: CompiledStep,
+    turn: Turn,
+    snapshot: CompiledSnapshot,
+    *,
+    tls: bool,
+    prices: Prices,
 ) -> Decision:
     """One decision for the step; the effect may be "deny"."""
     catalog = snapshot.catalog
@@ -85,7 +94,7 @@ def decide(
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
-    candidates = [_candidate(name, snapshot) for name in step.models]
+    candidates = [_candidate(name, snapshot, prices) for name in step.models]
     decision = snapshot.engine.decide(facts, candidates)
     return msgspec.structs.replace(decision, data_classes=turn.data_classes)
 
@@ -129,7 +138,13 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
 
 
 def choose(
-    call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
+    call: Call,
+    step: CompiledStep,
+    turn: Turn,
+    decision: Decision,
+    snapshot: CompiledSnapshot,
+    *,
+    prices: Prices,
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left."""
     models = snapshot.catalog.models
@@ -137,7 +152,7 @@ def choose(
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
-        prices=snapshot.prices,
+        prices=prices,
         input_tokens=turn.input_tokens,
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=usd_nanos(ceiling) if ceiling else None,
@@ -182,10 +197,10 @@ def output_tokens_max(
     return min(bound for bound in bounds if bound)
 
 
-def _candidate(name: str, snapshot: CompiledSnapshot) -> Candidate:
+def _candidate(name: str, snapshot: CompiledSnapshot, prices: Prices) -> Candidate:
     model = snapshot.catalog.models[name].spec
     provider = snapshot.catalog.providers[model.provider].spec
-    facts = candidate_facts(name, model, model.provider, provider, snapshot.prices[name])
+    facts = candidate_facts(name, model, model.provider, provider, prices[name])
     return Candidate(name, facts)
 
 
