@@ -7,6 +7,7 @@ __all__ = [
     "ERROR_MESSAGE_CHARS_MAX",
     "GRPC_MESSAGE_BYTES_MAX",
     "INPUT_BYTES_MAX",
+    "POLICY_VARIABLES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
     "RULES_MAX",
     "RULE_CITATIONS_MAX",
@@ -36,6 +37,8 @@ RULES_MAX = 20_000
 RULE_MESSAGE_CHARS_MAX = 500
 RULE_NAME_CHARS_MAX = 100  # its own, and that of each source it cites
 RULE_CITATIONS_MAX = 8
+# Variables of one policy document: more than a person keeps in mind; each is compiled on its own.
+POLICY_VARIABLES_MAX = 100
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

@@ -25,7 +25,7 @@ def with_key(expires: str = "") -> tuple[str, CompiledSnapshot]:
 
 def test_nothing_is_a_snapshot_too() -> None:
     snapshot = compile_snapshot(0, ())
-    assert snapshot.engine.decide({}, ()).effect == "allow"
+    assert snapshot.engine.decide({}, (), now_s=0).effect == "allow"
     assert snapshot.authenticate("anything", 0) is None
 
 
@@ -68,4 +68,7 @@ def test_order_of_documents_changes_nothing(base: tuple[ParsedDocument, ...]) ->
 
 @pytest.mark.parametrize("generation", [1, 7])
 def test_decisions_name_their_generation(generation: int) -> None:
-    assert compile_snapshot(generation, ()).engine.decide({}, ()).snapshot_generation == generation
+    assert (
+        compile_snapshot(generation, ()).engine.decide({}, (), now_s=0).snapshot_generation
+        == generation
+    )

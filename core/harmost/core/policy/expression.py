@@ -118,6 +118,17 @@ class Environment:
 
     def compile(self, source: str) -> Expression:
         """Compile `source`; raises ExpressionRefused. About 0.1 ms for a usual condition."""
+        compiled, checked = self._checked(source)
+        not_a_bool = compiled.return_type() != _BOOL
+        _refuse(source, [Placed(0, _not_a_bool(compiled))] * not_a_bool + _outside(checked))
+        return Expression(source, compiled, checked.names & self._variables)
+
+    def check(self, source: str) -> None:
+        """Raises ExpressionRefused unless `source` may stand inside a condition; of any type."""
+        _, checked = self._checked(source)
+        _refuse(source, _outside(checked))
+
+    def _checked(self, source: str) -> tuple[Any, Checked]:
         if len(source) > EXPRESSION_CHARS_MAX:
             message = (
                 f"expression has {len(source)} characters, more than {EXPRESSION_CHARS_MAX}: "
@@ -130,11 +141,7 @@ class Environment:
             checked = read_checked(compiled.serialize())
         except (RuntimeError, ValueError) as error:  # also what is no Unicode text
             raise ExpressionRefused(self._problems(str(error))) from None
-        problems = [Placed(0, _not_a_bool(compiled))] if compiled.return_type() != _BOOL else []
-        problems += _outside(checked)
-        if problems:
-            raise ExpressionRefused(tuple(_located(source, each) for each in problems))
-        return Expression(source, compiled, checked.names & self._variables)
+        return compiled, checked
 
     def _problems(self, said: str) -> tuple[CelProblem, ...]:
         """The problems in what cel-cpp `said`, in its order, one for each place."""
@@ -158,6 +165,11 @@ class Environment:
         # ANTLR lists every token that could have come instead.
         plain = _plain(said).partition(" expecting {")[0]
         return plain[:1].lower() + plain[1:]
+
+
+def _refuse(source: str, problems: list[Placed]) -> None:
+    if problems:
+        raise ExpressionRefused(tuple(_located(source, each) for each in problems))
 
 
 def _not_a_bool(compiled: Any) -> str:

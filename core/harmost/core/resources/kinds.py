@@ -25,11 +25,13 @@ __all__ = [
     "MissionProfileSpec",
     "ModelSpec",
     "Output",
+    "PolicyException",
     "PolicySpec",
     "Price",
     "Principal",
     "ProviderSpec",
     "Redact",
+    "Rollout",
     "Rule",
     "Sla",
     "Spec",
@@ -231,10 +233,22 @@ class Redact(Strict, frozen=True, rename={"with_": "with"}):
     with_: Literal["label", "mask_last4"] = "label"
 
 
+class Rollout(Strict, frozen=True):
+    """How many of a hundred tenants a rule is enforced for; all others get it in mode `otherwise`.
+
+    Which tenants that are depends on their path and the policy's name alone, and a higher percentage
+    only adds some.
+    """
+
+    percent: int
+    otherwise: Literal["warn", "shadow"] = "warn"
+
+
 class Rule(Strict, frozen=True):
-    """`when` is CEL over request facts; exactly one effect. An empty `when` always holds.
+    """`when` is CEL over request and candidate facts; exactly one effect. An empty `when` always holds.
 
     `require` is CEL over the facts of each candidate model: candidates that do not meet it go.
+    `cap_usd_per_1k_tokens` is a ceiling as in `Cost`: candidates above it go.
     """
 
     name: str
@@ -244,16 +258,41 @@ class Rule(Strict, frozen=True):
     require: str = ""
     redact: Redact | None = None
     cap_output_tokens: int = 0
+    cap_usd_per_1k_tokens: str = ""
     priority: int = 0
     mode: Literal["enforce", "warn", "shadow"] = "enforce"
+    rollout: Rollout | None = None
     owner: str = ""
     cites: tuple[str, ...] = ()
 
 
-class PolicySpec(Strict, frozen=True):
-    """Rules of one concern. They bind calls charged at or below the document's tenant."""
+class PolicyException(Strict, frozen=True):
+    """An `allow` for a time, which someone answers for and someone else approved.
 
-    rules: tuple[Rule, ...]
+    `expires` is RFC 3339 with its zone; from then on the exception rests.
+    """
+
+    name: str
+    when: str
+    owner: str
+    approver: str
+    expires: str
+    reason: str
+    priority: int = 0
+    cites: tuple[str, ...] = ()
+
+
+class PolicySpec(Strict, frozen=True):
+    """Rules of one concern. They bind calls charged at or below the document's tenant.
+
+    `variables` are CEL expressions by name, for the conditions of this document: `variables.name`.
+    `owner` answers for the rules that name none.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    variables: dict[str, str] = {}
+    exceptions: tuple[PolicyException, ...] = ()
+    owner: str = ""
 
 
 class Limit(Strict, frozen=True):

@@ -103,9 +103,8 @@ def _engine(
     except PoliciesRefused as refused:
         for error in refused.errors:
             parsed = by_key["Policy", error.policy]
-            path = ("spec", "rules", error.rule_index, error.field)
-            place = _inside(parsed, path, line=error.line, column=error.column)
-            problems.add(place, f"rule `{error.rule}`: {error.message}")
+            place = _inside(parsed, ("spec", *error.path), line=error.line, column=error.column)
+            problems.add(place, f"{error.noun} `{error.rule}`: {error.message}")
     return None
 
 

@@ -43,6 +43,7 @@ def question(
         raise Forbidden(
             f"tenant `{tenant}` is not `{principal.tenant}` or below it: leave `request.tenant` out"
         )
+    output_tokens_max = 0
     if profile:
         found = snapshot.catalog.profiles.get(profile)
         if found is None or not _usable(found.metadata.tenant, str(tenant)):
@@ -50,10 +51,12 @@ def question(
         models = models or tuple(
             dict.fromkeys(model for step in snapshot.steps[profile] for model in step.models)
         )
+        output_tokens_max = found.spec.output_tokens_max
     known: dict[str, object] = {
         "request.tenant": tenant,
         "request.principal": principal.name,
         "request.profile": profile,
+        "output.tokens_max": output_tokens_max,
         "tenant.allowed_purposes": _allowed_purposes(snapshot, str(tenant)),
         **given,
     }

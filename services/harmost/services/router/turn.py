@@ -80,9 +80,9 @@ def decide(
     snapshot: CompiledSnapshot,
     *,
     tls: bool,
-    prices: Prices,
+    now_s: int,
 ) -> Decision:
-    """One decision for the step; the effect may be "deny"."""
+    """One decision for the step at `now_s` (Unix seconds); the effect may be "deny"."""
     catalog = snapshot.catalog
     known = [catalog.tenants[path] for path in ancestors(call.tenant) if path in catalog.tenants]
     facts = request_facts(
@@ -94,8 +94,9 @@ def decide(
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
+    prices = snapshot.prices.at(now_s)
     candidates = [_candidate(name, snapshot, prices) for name in step.models]
-    decision = snapshot.engine.decide(facts, candidates)
+    decision = snapshot.engine.decide(facts, candidates, now_s=now_s)
     return msgspec.structs.replace(decision, data_classes=turn.data_classes)
 
 
@@ -144,18 +145,17 @@ def choose(
     decision: Decision,
     snapshot: CompiledSnapshot,
     *,
-    prices: Prices,
+    now_s: int,
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left."""
     models = snapshot.catalog.models
-    ceiling = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
-        prices=prices,
+        prices=snapshot.prices.at(now_s),
         input_tokens=turn.input_tokens,
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
-        usd_nanos_per_1k_tokens_max=usd_nanos(ceiling) if ceiling else None,
+        usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
     )
     if not kept:
@@ -195,6 +195,15 @@ def output_tokens_max(
         decision.output_tokens_max if decision is not None else 0,
     )
     return min(bound for bound in bounds if bound)
+
+
+def _ceiling_usd_nanos(call: Call, snapshot: CompiledSnapshot, decision: Decision) -> int | None:
+    """The tighter of the profile's ceiling and policy's cap, for 1,000 tokens; None: neither."""
+    said = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
+    ceilings = [usd_nanos(said)] if said else []
+    if decision.usd_nanos_per_1k_tokens_max:
+        ceilings.append(decision.usd_nanos_per_1k_tokens_max)
+    return min(ceilings, default=None)
 
 
 def _candidate(name: str, snapshot: CompiledSnapshot, prices: Prices) -> Candidate:
