@@ -36,6 +36,13 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
         ("base_url: http://h, idle_timeout_ms: -5", "`idle_timeout_ms` -5 is out of range"),
         ("base_url: http://h, total_timeout_ms: 100", "`total_timeout_ms` is less than a timeout within it"),
         ("base_url: http://h, connections_max: 0", "`connections_max` 0"),
+        ("base_url: http://h, ping_after_ms: 10", "`ping_after_ms` 10 is out of range: write at least 1000"),
+        ("base_url: http://h, ping_timeout_ms: 0", "`ping_timeout_ms` 0 is out of range"),
+        ("base_url: http://h, regions: {EEA: ftp://x}", "the address of `EEA` `ftp://x` is no URL"),
+        (f"base_url: http://h, regions: {{EEA: 'http://u:{SECRET}@x'}}", "the address of `EEA` carries credentials"),
+        ("base_url: http://h, regions: {'': http://x}", "a region has no name: write one like `EEA`"),
+        ("base_url: http://h, region: US, regions: {US: http://x}", "`regions` names `US`, which `base_url` is in"),
+        ("base_url: http://h, regions: {" + ", ".join(f"r{n}: http://x" for n in range(65)) + "}", "`regions` has 65 entries, more than 64"),
         ("base_url: http://h, retention_days: -1", "`retention_days` -1"),
         ("base_url: http://h, usage_path: usage", "`usage_path` is no path"),
     ],
@@ -43,6 +50,11 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
 def test_provider(problems: Problems, document: Make, spec: str, expected: str) -> None:
     (found,) = tell(problems, document, "Provider", f"{{codec: openai, {spec}}}")
     assert expected in found
+
+
+def test_pings_can_be_left_out(problems: Problems, document: Make) -> None:
+    spec = "{codec: openai, base_url: 'https://h', ping_after_ms: 0}"
+    assert tell(problems, document, "Provider", spec) == []
 
 
 @pytest.mark.parametrize("http2", ["auto", "true", "false"])

@@ -57,15 +57,22 @@ class Metadata(Strict, frozen=True):
 class ProviderSpec(Strict, frozen=True):
     """How to reach a vendor or a self-hosted endpoint, and what its contract says.
 
-    `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
-    `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
-    `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
-    the vendor that `base_url` is known to belong to.
+        `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
+        `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
+    <<<<<<< HEAD
+        `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
+        the vendor that `base_url` is known to belong to.
+    =======
+        `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
+        is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
+        and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
+    >>>>>>> main
     """
 
     codec: Literal["openai", "anthropic"]
     base_url: str
     region: str = ""
+    regions: dict[str, str] = {}
     credentials: str = ""
     headers: dict[str, str] = {}
     connect_timeout_ms: int = 2_000
@@ -73,6 +80,8 @@ class ProviderSpec(Strict, frozen=True):
     idle_timeout_ms: int = 30_000
     total_timeout_ms: int = 600_000
     connections_max: int = 256
+    ping_after_ms: int = 15_000
+    ping_timeout_ms: int = 5_000
     http2: bool | Literal["auto"] = "auto"
     usage_path: str = ""
     price_list: str = ""

@@ -389,4 +389,5 @@ def _opened(plan: AttemptPlan, held: Amount, started_ns: int) -> AttemptOpened:
         input_tokens_max=plan.input_tokens_max,
         price=plan.price,
         started_at_ns=started_ns,
+        region=plan.model_spec.region,
     )

@@ -206,7 +206,7 @@ class Mission:
             step_index=index,
             model=model,
             model_spec=spec,
-            endpoint=self._tools.endpoints.get(spec.provider),
+            endpoint=self._tools.endpoints.get(spec.provider, spec.region),
             price=self._snapshot.prices.at(self._now_s())[model],
             path=BudgetPath(
                 tenant=call.tenant,

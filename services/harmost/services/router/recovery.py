@@ -81,7 +81,7 @@ async def _usage(
 ) -> TokenUsage | None:
     """What was billed; None: nothing. Without evidence, all that was held."""
     try:
-        endpoint = endpoints.get(row.provider)
+        endpoint = endpoints.get(row.provider, row.region)
     except NotFound:
         billed: Billed | Unavailable | None = Unavailable(message="the provider is gone")
     else:

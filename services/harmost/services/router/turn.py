@@ -14,7 +14,7 @@ from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.mission.steps import CompiledStep
-from harmost.core.policy.decision import Decision, Exclusion, Redaction
+from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts, request_facts
 from harmost.core.privacy.redact import redact as redact_text
@@ -37,6 +37,8 @@ __all__ = [
 
 # What each model of the snapshot costs now; None: not known.
 Prices: TypeAlias = Mapping[str, ModelPrice | None]
+# A denial travels in headers, of which clients take 8 KiB.
+OTHER_RULES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,15 @@ def decide(
 
 
 def denied(decision: Decision) -> PolicyDenied:
-    """The error that tells a denial, with rule and citations."""
+    """The error that tells a denial: the rule that took the last candidate, and those before it."""
     hit = decision.denied_by
     assert hit is not None  # INVARIANT of Decision: set exactly when the effect is "deny"
     cites = f" ({', '.join(hit.citations)})" if hit.citations else ""
     why = f": {hit.message}" if hit.message else ""
+    others = _other_rules(decision, hit)
+    after = f"; other candidates were taken out by {', '.join(others)}" if others else ""
     return PolicyDenied(
-        f"policy `{hit.policy}` rule `{hit.rule}` denies this call{cites}{why}",
+        f"policy `{hit.policy}` rule `{hit.rule}` denies this call{cites}{why}{after}",
         details={
             "policy": hit.policy,
             "rule": hit.rule,
@@ -115,6 +119,15 @@ def denied(decision: Decision) -> PolicyDenied:
             "snapshot_generation": str(decision.snapshot_generation),
         },
     )
+
+
+def _other_rules(decision: Decision, last: RuleHit) -> list[str]:
+    """The rules that took out candidates before `last` did; some of them where there are many."""
+    rules = dict.fromkeys((out.hit.policy, out.hit.rule) for out in decision.exclusions)
+    rules.pop((last.policy, last.rule), None)
+    named = [f"`{policy}/{rule}`" for policy, rule in list(rules)[:OTHER_RULES_MAX]]
+    more = len(rules) - len(named)
+    return [*named, f"{more} more"] if more else named
 
 
 def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
