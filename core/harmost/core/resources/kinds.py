@@ -57,16 +57,13 @@ class Metadata(Strict, frozen=True):
 class ProviderSpec(Strict, frozen=True):
     """How to reach a vendor or a self-hosted endpoint, and what its contract says.
 
-        `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
-        `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
-    <<<<<<< HEAD
-        `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
-        the vendor that `base_url` is known to belong to.
-    =======
-        `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
-        is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
-        and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
-    >>>>>>> main
+    `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
+    `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
+    `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
+    the vendor that `base_url` is known to belong to.
+    `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
+    is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
+    and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
     """
 
     codec: Literal["openai", "anthropic"]
