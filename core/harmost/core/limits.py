@@ -17,6 +17,7 @@ __all__ = [
     "ERROR_MESSAGE_CHARS_MAX",
     "GRPC_MESSAGE_BYTES_MAX",
     "INPUT_BYTES_MAX",
+    "POLICY_VARIABLES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
     "RULES_MAX",
     "RULE_CITATIONS_MAX",
@@ -64,6 +65,8 @@ CEL_VISITS_MAX = 1_000_000
 CEL_FACTS_BYTES_MAX = 16 * 1024 * 1024
 # Strings and lists that one evaluation may make; none is made by conditions of the usual kinds.
 CEL_SCRATCH_BYTES_MAX = 1024 * 1024
+# Variables of one policy document: more than a person keeps in mind; each is compiled on its own.
+POLICY_VARIABLES_MAX = 100
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

@@ -60,3 +60,7 @@ class Compiler(Protocol):
     def compile(self, source: str) -> Expression:
         """The condition `source`; raises ExpressionRefused."""
         ...
+
+    def check(self, source: str) -> None:
+        """Raises ExpressionRefused unless `source`, of any type, may stand inside a condition."""
+        ...

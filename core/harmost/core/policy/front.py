@@ -16,10 +16,11 @@ from harmost.core.limits import CEL_CHARS_MAX, CEL_COST_MAX
 from harmost.core.policy import ir
 from harmost.core.policy.cost import cost_of
 from harmost.core.policy.expression import CelProblem, Expression, ExpressionRefused
+from harmost.core.policy.facts import fact_schema
 from harmost.core.policy.frame import Schema
 from harmost.core.policy.lower import Placed, lower_checked
 
-__all__ = ["Environment", "cel_type"]
+__all__ = ["Environment", "cel_type", "fact_environment"]
 
 # One wrong character can make ANTLR report a problem for each character that follows.
 _PROBLEMS_MAX = 5
@@ -73,6 +74,10 @@ class Environment:
             message = f"expression gives a {expression.type}, not a bool: compare it with something"
             raise ExpressionRefused((CelProblem(1, 1, message),))
         return expression
+
+    def check(self, source: str) -> None:
+        """Raises ExpressionRefused unless `source`, of any type, may stand inside a condition."""
+        self.compile_value(source)
 
     def compile_value(self, source: str) -> Expression:
         """The expression `source` of whatever type; raises ExpressionRefused."""
@@ -135,6 +140,11 @@ class Environment:
         # ANTLR lists every token that could have come instead.
         plain = _plain(said).partition(" expecting {")[0]
         return plain[:1].lower() + plain[1:]
+
+
+def fact_environment() -> Environment:
+    """One over all declared facts."""
+    return Environment(fact_schema())
 
 
 def cel_type(name: str) -> Any:

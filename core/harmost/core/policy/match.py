@@ -56,6 +56,7 @@ class Matcher:
     def __init__(self, request: Mapping[str, FactValue], candidates: Sequence[Candidate]) -> None:
         schema = fact_schema()
         self._candidates = candidates
+        self._tenant = str(request.get("request.tenant", ""))
         self._all = all_of(candidates)
         self._frame = Frame(schema)
         self._frame.use(schema.request(request))
@@ -71,7 +72,8 @@ class Matcher:
             require = self._answer(rule.require)
             unmet = mask & self._askable(rule.require) & ~require.holds
             error = error or (require.error if unmet & require.fails else "")
-        hit = msgspec.structs.replace(rule.hit, error=error) if error else rule.hit
+        hit = rule.hit_of(self._tenant)
+        hit = msgspec.structs.replace(hit, error=error) if error else hit
         return Match(rule, hit, mask, unmet)
 
     def _answer(self, expression: Expression | None) -> _Answer:

@@ -9,6 +9,7 @@ from harmost.services.cli import (
     catalog,
     chat,
     keys,
+    policy,
     records,
     resources,
     serve,
@@ -35,7 +36,7 @@ RUN, CALL, RULE, SEE = "Run", "Call", "Rule", "See"
 
 app.command("up", rich_help_panel=RUN)(up.up)
 app.command("router", rich_help_panel=RUN)(serve.router)
-app.command("policy", rich_help_panel=RUN)(serve.policy)
+app.add_typer(policy.app, name="policy", rich_help_panel=RUN)
 app.add_typer(budget.app, name="budget", rich_help_panel=RUN)
 app.command("telemetry", rich_help_panel=RUN)(serve.telemetry)
 app.command("sandbox", rich_help_panel=RUN)(serve.sandbox)
