@@ -82,6 +82,7 @@ class AttemptSummary(_Stored, frozen=True):
     step_index: int = 0
     held_usd_nanos: int = 0
     provider_response_id: str = ""
+    price_version: str = ""
 
 
 class Outcome(_Stored, frozen=True):

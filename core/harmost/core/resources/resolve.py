@@ -180,7 +180,8 @@ def _check_price_owner(
     """Who owns the provider gets its bills: a price of 0 from below would pass every USD budget."""
     provider = catalog.providers.get(spec.provider)
     owner = parsed.document.owner
-    if spec.price is None or provider is None or not visible(provider.metadata.tenant, owner):
+    stated = not isinstance(spec.price, str)  # "auto" and "unknown" lower no price
+    if not stated or provider is None or not visible(provider.metadata.tenant, owner):
         return
     if provider.metadata.tenant != owner:
         payer = quoted(provider.metadata.tenant) if provider.metadata.tenant else "the deployment"

@@ -3,6 +3,7 @@
 Nothing is enforced here: whoever asks says what the facts are, but not of other tenants' models.
 """
 
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -83,5 +84,5 @@ def _candidate(snapshot: CompiledSnapshot, name: str, tenant: str) -> Candidate:
     if model is None or not _usable(model.metadata.tenant, tenant):
         raise NotFound(f"model `{name}` does not exist: correct the name or leave `models` out")
     provider = snapshot.catalog.providers[model.spec.provider].spec
-    price = snapshot.prices[name]
+    price = snapshot.prices.at(int(time.time()))[name]
     return Candidate(name, candidate_facts(name, model.spec, model.spec.provider, provider, price))
