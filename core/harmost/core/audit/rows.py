@@ -83,6 +83,7 @@ class AttemptSummary(_Stored, frozen=True):
     step_index: int = 0
     held_usd_nanos: int = 0
     provider_response_id: str = ""
+    price_version: str = ""
 
 
 class Outcome(_Stored, frozen=True):
@@ -146,6 +147,7 @@ class AttemptOpened(_Stored, frozen=True, tag=2):
 
     `price` is the one that settles it; None: unknown. The path is where it is charged, `counters` the
     leases that hold for it, lent in `epoch`. 0: none were, or it was reserved without leases.
+    `region` is the model's own: whose books to ask where a provider has several addresses.
     """
 
     record_id: str
@@ -163,6 +165,7 @@ class AttemptOpened(_Stored, frozen=True, tag=2):
     held_tokens: int = 0
     input_tokens_max: int = 0
     price: ModelPrice | None = None
+    region: str = ""
     epoch: int = 0
     counters: tuple[int, ...] = ()
 

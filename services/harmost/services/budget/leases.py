@@ -74,7 +74,9 @@ class Leases:
 
         def postings(closings: Iterable[Closing]) -> tuple[Posting, ...]:
             return tuple(
-                self._posting(closing, charged, refused, now_ns) for closing in closings if not closing.void
+                self._posting(closing, charged, refused, now_ns)
+                for closing in closings
+                if not closing.void
             )
 
         request = SyncRequest(

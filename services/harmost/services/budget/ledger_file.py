@@ -19,6 +19,8 @@ from harmost.core.budget.lease import SyncAnswer
 from harmost.core.budget.lending import LeaseKey, LeaseRow, RouterRow
 from harmost.core.errors import NotPossibleNow
 from harmost.core.usage import TokenUsage
+from harmost.services.budget.ledger_sums import sum_page
+from harmost.services.budget.report import Position, SumPage, SumQuestion
 from harmost.services.budget.rows import BalanceRow, CounterKey, Entry, HoldRow, KeyRow
 from harmost.services.budget.schema import (
     APPLICATION_ID,
@@ -240,6 +242,10 @@ class LedgerFile:
             " WHERE (ended_ns > 0 AND ended_ns < ?) OR (ended_ns = 0 AND claimed_ns < ?) LIMIT ?)",
             (ended_before_ns, claimed_before_ns, rows_max),
         )
+
+    def sum_page(self, question: SumQuestion, *, after: Position) -> SumPage:
+        """The sums of the next rows after a position."""
+        return sum_page(self._connection, question, after=after)
 
     def verify(self, *, rows_max: int = 2**62) -> None:
         """Add everything up; raises NotPossibleNow, naming the file, where it does not fit together.

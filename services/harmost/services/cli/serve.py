@@ -1,6 +1,6 @@
-"""`harmost router|policy|telemetry|sandbox`: one service alone, in this process.
+"""`harmost router|telemetry|sandbox`: one service alone, in this process.
 
-`harmost budget` stands in budget.py, because `harmost budget show` is there too.
+`harmost budget` and `harmost policy` stand in budget.py and policy.py, beside their subcommands.
 """
 
 import os
@@ -12,7 +12,7 @@ import typer
 
 from harmost.services.operate.endpoints import PORT
 
-__all__ = ["policy", "router", "run", "sandbox", "telemetry"]
+__all__ = ["router", "run", "sandbox", "telemetry"]
 
 Listen = Annotated[
     str,
@@ -161,36 +161,6 @@ def router(
         slot=worker,
         slots=workers,
         own_listen=own_listen,
-        allow_insecure=insecure_listen,
-        grace_s=grace,
-    )
-
-
-def policy(
-    listen: Listen = f"127.0.0.1:{PORT + 1}",
-    data: Data = Path(".harmost"),
-    service_key_file: ServiceKey = None,
-    admin_key_file: AdminKey = None,
-    transport: Transport = "wire",
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    tls_client_ca: TlsClientCa = None,
-    insecure_listen: Insecure = False,
-    grace: Grace = 10.0,
-    supervised: Supervised = False,
-) -> None:
-    """Run the Policy service alone: it keeps the documents."""
-    run(
-        "policy",
-        supervised=supervised,
-        listen=listen,
-        data_dir=data,
-        service_key_file=service_key_file,
-        admin_key_file=admin_key_file,
-        transport=transport,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        tls_client_ca=tls_client_ca,
         allow_insecure=insecure_listen,
         grace_s=grace,
     )

@@ -23,6 +23,7 @@ from harmost.core.errors import (
     RateLimited,
     Unsupported,
 )
+from harmost.core.policy.expiry import LatestTime
 from harmost.core.resources.kinds import KINDS
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot
@@ -71,6 +72,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     def __init__(self, store: PolicyStore) -> None:
         self._store = store
         self._running = loaded(store.latest())
+        self._latest = LatestTime()
         self._watchers = Watchers(lambda: self._running)
         self._writes: asyncio.Queue[_Write] = asyncio.Queue(WRITES_WAITING_MAX)
 
@@ -194,7 +196,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Decide on given facts."""
         snapshot = self.current()
         asked = _question(snapshot, request)
-        decision = snapshot.engine.decide(asked.request, asked.candidates)
+        decision = snapshot.engine.decide(
+            asked.request, asked.candidates, now_s=self._latest.at(int(time.time()))
+        )
         return policy_pb2.EvaluateResponse(decision=decision_to_proto(decision))
 
     async def Explain(
@@ -203,7 +207,10 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Decide on given facts, and say what each rule said."""
         snapshot = self.current()
         asked = _question(snapshot, request)
-        return traces_to_proto(*snapshot.engine.explain(asked.request, asked.candidates))
+        now_s = self._latest.at(int(time.time()))
+        return traces_to_proto(
+            *snapshot.engine.explain(asked.request, asked.candidates, now_s=now_s)
+        )
 
     async def Replay(
         self, request: policy_pb2.ReplayRequest, context: Context

@@ -340,6 +340,7 @@ class Attempt:
             messages=self.plan.messages,
             output_tokens_max=self.output_tokens_max,
             generation=self.plan.generation,
+            service_tier=self.plan.model_spec.service_tier,
         )
 
     def _exchange(self, *, first_sequence: int, keep_text: bool) -> AttemptExchange:
@@ -370,6 +371,7 @@ class Attempt:
             step_index=plan.step_index,
             held_usd_nanos=self._held.amount.usd_nanos if self._held is not None else 0,
             provider_response_id=self.exchange.response_id,
+            price_version=plan.price.version if plan.price is not None else "",
         )
 
 
@@ -392,4 +394,5 @@ def _opened(plan: AttemptPlan, held: Held, started_ns: int) -> AttemptOpened:
         epoch=held.epoch,
         counters=held.counters,
         started_at_ns=started_ns,
+        region=plan.model_spec.region,
     )
