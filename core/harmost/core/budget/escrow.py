@@ -184,6 +184,11 @@ class Escrow:
         for id in ids:
             self._tell_freed(id)
 
+    def recall(self, id: int) -> None:
+        """Ask Routers for what is idle of counter `id`: somebody without leases needs it."""
+        if self._counters.account(id).counter.leased:
+            self._recall(id, but="")
+
     def pushes(self) -> tuple[Push, ...]:
         """What Routers are to be told unasked, since the last time; after the commit."""
         pushes = tuple(self._pushes)
