@@ -302,8 +302,9 @@ class Escrow:
             amount = min(ask.needed, free)
         if amount < ask.minimum:
             amount = 0
-        counter.lend(amount)
-        lease.granted += amount
+        if amount:
+            counter.lend(amount)
+            lease.granted += amount
         if amount >= ask.needed:
             return True
         shared.denied[router.name] = None

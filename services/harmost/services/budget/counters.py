@@ -9,7 +9,13 @@ from typing import NamedTuple
 from harmost.core.budget.lease import LeaseName
 from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, BudgetPath, Unit
-from harmost.core.budget.window import Window, WindowBounds, window_bounds
+from harmost.core.budget.window import (
+    UTC_CALENDAR,
+    Calendar,
+    Window,
+    WindowBounds,
+    window_bounds,
+)
 from harmost.core.errors import NotFound
 from harmost.services.budget.ledger import Ledger
 from harmost.services.budget.rows import BalanceRow, CounterKey
@@ -28,10 +34,12 @@ class Account:
 
     __slots__ = ("bounds", "counter", "key")
 
-    def __init__(self, key: CounterKey, counter: Counter) -> None:
+    def __init__(self, key: CounterKey, counter: Counter, calendar: Calendar) -> None:
         self.key = key
         self.counter = counter
-        self.bounds = window_bounds(key[2], key[3])
+        # Where the calendar is another now, the window began when it did and ends by the new one.
+        start_ns = key[3]
+        self.bounds = WindowBounds(start_ns, window_bounds(key[2], start_ns, calendar).end_ns)
 
     @property
     def name(self) -> LeaseName:
@@ -69,7 +77,7 @@ class Counters:
         self._by_key: dict[CounterKey, Account] = {}
         self._by_id: dict[int, Account] = {}
         self._changed: set[int] = set()
-        self._bounds: dict[Window, WindowBounds] = {}
+        self._bounds: dict[tuple[Window, Calendar], WindowBounds] = {}
         self._limits: BudgetLimits | None = None
         self._charges: dict[BudgetPath, Charge] = {}
         self._ceilings: dict[tuple[str, Unit, Window], BudgetLimit] = {}
@@ -195,9 +203,10 @@ class Counters:
         )
 
     def _key(self, limit: BudgetLimit, now_ns: int) -> CounterKey:
-        bounds = self._bounds.get(limit.window)
+        which = limit.window, limit.calendar
+        bounds = self._bounds.get(which)
         if bounds is None or not bounds.start_ns <= now_ns < bounds.end_ns:
-            bounds = self._bounds[limit.window] = window_bounds(limit.window, now_ns)
+            bounds = self._bounds[which] = window_bounds(limit.window, now_ns, limit.calendar)
         return limit.budget, int(limit.unit), limit.window, bounds.start_ns
 
     def _read(self, key: CounterKey, *, id: int) -> Account:
@@ -224,7 +233,7 @@ class Counters:
             leased=row.leased,
             suspense=row.suspense,
         )
-        return Account(row.key, counter)
+        return Account(row.key, counter, ceiling.calendar if ceiling is not None else UTC_CALENDAR)
 
 
 def _warns_from(limit: BudgetLimit) -> int:
