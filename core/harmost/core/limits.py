@@ -2,6 +2,14 @@
 
 __all__ = [
     "CANDIDATES_MAX",
+    "CEL_CHARS_MAX",
+    "CEL_COST_MAX",
+    "CEL_DEPTH_MAX",
+    "CEL_IR_BYTES_MAX",
+    "CEL_LOCALS_MAX",
+    "CEL_NODES_MAX",
+    "CEL_SCRATCH_BYTES_MAX",
+    "CEL_STEPS_MAX",
     "DOCUMENTS_BYTES_MAX",
     "DOCUMENTS_MAX",
     "ERROR_MESSAGE_CHARS_MAX",
@@ -39,6 +47,20 @@ RULE_NAME_CHARS_MAX = 100  # its own, and that of each source it cites
 RULE_CITATIONS_MAX = 8
 # Variables of one policy document: more than a person keeps in mind; each is compiled on its own.
 POLICY_VARIABLES_MAX = 100
+# CEL. Longer than any condition that a person reads; cel-cpp itself stops at 100,000.
+CEL_CHARS_MAX = 8_192
+# Nodes of one tree, document variables put in: more than `CEL_CHARS_MAX` characters can say alone.
+CEL_NODES_MAX = 8_192
+# Of a tree. cel-cpp parses 32 deep; variables add their own depth. Evaluation recurses in C.
+CEL_DEPTH_MAX = 128
+CEL_LOCALS_MAX = 8  # macros inside each other: each multiplies the cost of the ones around it
+CEL_IR_BYTES_MAX = 1024 * 1024
+# Estimated node visits of one evaluation, refused above it when compiled: about a millisecond.
+CEL_COST_MAX = 100_000
+# Items that all macros of one evaluation may visit: what cel-cpp allows.
+CEL_STEPS_MAX = 10_000
+# Strings and lists that one evaluation may make; none is made by conditions of the usual kinds.
+CEL_SCRATCH_BYTES_MAX = 1024 * 1024
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.
