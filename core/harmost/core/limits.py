@@ -5,11 +5,13 @@ __all__ = [
     "CEL_CHARS_MAX",
     "CEL_COST_MAX",
     "CEL_DEPTH_MAX",
+    "CEL_FACTS_BYTES_MAX",
     "CEL_IR_BYTES_MAX",
+    "CEL_ITEMS_MAX",
     "CEL_LOCALS_MAX",
     "CEL_NODES_MAX",
     "CEL_SCRATCH_BYTES_MAX",
-    "CEL_STEPS_MAX",
+    "CEL_VISITS_MAX",
     "DOCUMENTS_BYTES_MAX",
     "DOCUMENTS_MAX",
     "ERROR_MESSAGE_CHARS_MAX",
@@ -69,7 +71,11 @@ CEL_IR_BYTES_MAX = 1024 * 1024
 # Estimated node visits of one evaluation, refused above it when compiled: about a millisecond.
 CEL_COST_MAX = 100_000
 # Items that all macros of one evaluation may visit: what cel-cpp allows.
-CEL_STEPS_MAX = 10_000
+CEL_ITEMS_MAX = 10_000
+# Nodes that they may visit in it: about ten milliseconds.
+CEL_VISITS_MAX = 1_000_000
+# Facts of one call or candidate, and constants of one program, in C: 32 bytes a value.
+CEL_FACTS_BYTES_MAX = 16 * 1024 * 1024
 # Strings and lists that one evaluation may make; none is made by conditions of the usual kinds.
 CEL_SCRATCH_BYTES_MAX = 1024 * 1024
 STEPS_MAX = 16

@@ -6,12 +6,12 @@ import pytest
 from harmost.core.limits import RULES_MAX
 from harmost.core.policy.decision import Redaction
 from harmost.core.policy.engine import compile_policies
+from harmost.core.policy.front import fact_environment
 from harmost.core.policy.rules import (
     CompiledRule,
     PoliciesRefused,
     RuleError,
     compile_rules,
-    fact_environment,
 )
 from harmost.core.resources.kinds import (
     Metadata,

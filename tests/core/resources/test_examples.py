@@ -46,7 +46,7 @@ def candidates(snapshot: CompiledSnapshot, *names: str) -> list[Candidate]:
 def test_prices_are_what_the_sandbox_bills(snapshot: CompiledSnapshot) -> None:
     found = {
         name: (price.input_usd_picos, price.output_usd_picos)
-        for name, price in snapshot.prices.items()
+        for name, price in snapshot.prices.at(0).items()
         if price
     }
     assert found == PRICES

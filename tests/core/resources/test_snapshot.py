@@ -50,8 +50,8 @@ def test_key_ends_when_it_expires() -> None:
     assert snapshot.authenticate(token, ENDS_S) is None
 
 
-def test_models_without_price_have_none(base: tuple[ParsedDocument, ...]) -> None:
-    assert compile_snapshot(1, base).prices == {"small": None}
+def test_models_that_no_list_knows_have_no_price(base: tuple[ParsedDocument, ...]) -> None:
+    assert compile_snapshot(1, base).prices.at(0) == {"small": None}
 
 
 def test_profile_of_models_has_one_step(base: tuple[ParsedDocument, ...], parse: Parse) -> None:

@@ -1,13 +1,10 @@
 """Asks parts of conditions about given facts, for the tools of authors. Not for the decision path."""
 
-from collections.abc import Mapping
-
 from harmost.core.policy.atoms import ERROR, FALSE, TRUE, Outcomes
 from harmost.core.policy.domains import Situation
-from harmost.core.policy.expression import Environment, Expression
-from harmost.core.policy.facts import FactScope, FactValue, declared_facts, default_of
+from harmost.core.policy.facts import FactScope, declared_facts, fact_schema
 from harmost.core.policy.ir import Node, facts_of
-from harmost.core.policy.text import text_of
+from harmost.core.policy.vm import Program
 
 __all__ = ["Asker", "asks_candidates"]
 
@@ -21,36 +18,23 @@ def asks_candidates(part: Node) -> bool:
 
 
 class Asker:
-    """Evaluates parts of type bool, each compiled once. About 5 us a question."""
+    """Evaluates parts of type bool, each made ready once. About 5 us a question."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self._compiled: dict[Node, Expression] = {}
+    def __init__(self) -> None:
+        self._schema = fact_schema()
+        self._programs: dict[Node, Program] = {}
 
     def outcome(self, part: Node, situation: Situation) -> Outcomes:
         """What `part` gives; facts that the situation does not name have their default."""
-        return self.answer(part, situation.request, situation.candidate)[0]
+        return self.answer(part, situation)[0]
 
-    def answer(
-        self,
-        part: Node,
-        request: Mapping[str, FactValue],
-        candidate: Mapping[str, FactValue],
-    ) -> tuple[Outcomes, str]:
+    def answer(self, part: Node, situation: Situation) -> tuple[Outcomes, str]:
         """What `part` gives, and why that cannot be said where it is ERROR."""
-        expression = self._compiled.get(part)
-        if expression is None:
-            if len(self._compiled) >= _KEPT_MAX:
-                self._compiled.clear()
-            expression = self._compiled[part] = self._environment.compile(text_of(part))
-        facts = {name: _value(name, request, candidate) for name in expression.names}
-        holds, error = expression.holds_for(facts)
+        program = self._programs.get(part)
+        if program is None:
+            if len(self._programs) >= _KEPT_MAX:
+                self._programs.clear()
+            program = self._programs[part] = Program(part, self._schema)
+        frame = self._schema.frame({**situation.request, **situation.candidate})
+        holds, error = program.evaluate(frame)
         return (ERROR, error) if error else (TRUE if holds else FALSE, "")
-
-
-def _value(
-    name: str, request: Mapping[str, FactValue], candidate: Mapping[str, FactValue]
-) -> FactValue:
-    if name in request:
-        return request[name]
-    return candidate[name] if name in candidate else default_of(name)

@@ -29,7 +29,7 @@ some, and then its effect is for those only. Without candidates, rules that ask 
 Order is priority, highest first, then the document's place, then the rule's place in it. It decides
 which rule is named as the reason, never what is decided.
 
-This engine runs cel-cpp once for every condition: about 5 us each.
+This engine runs every condition that binds the tenant, once: about 0.1 us each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,10 +39,10 @@ import msgspec
 
 from harmost.core.policy.combine import combined
 from harmost.core.policy.decision import Decision, RuleHit
-from harmost.core.policy.expression import Environment
 from harmost.core.policy.facts import FactValue
+from harmost.core.policy.front import fact_environment
 from harmost.core.policy.match import Candidate, Match, Matcher
-from harmost.core.policy.rules import CompiledRule, compile_rules, fact_environment
+from harmost.core.policy.rules import CompiledRule, compile_rules
 from harmost.core.resources.kinds import Metadata, PolicySpec
 from harmost.core.tenants import ancestors
 
@@ -81,25 +81,21 @@ class Engine(Protocol):
 
 def compile_policies(policies: Sequence[tuple[Metadata, PolicySpec]], *, generation: int) -> Engine:
     """An engine for `policies`, or PoliciesRefused with all their problems. About 0.1 ms a rule."""
-    environment = fact_environment()
-    return _CelEngine(compile_rules(policies, environment), environment, generation)
+    rules = compile_rules(policies, fact_environment())
+    return _LinearEngine(rules, generation)
 
 
 class _View(NamedTuple):
-    """The rules that bind a tenant, and every fact that they ask about."""
+    """The rules that bind a tenant."""
 
     rules: tuple[CompiledRule, ...]
-    facts: frozenset[str]
 
 
-class _CelEngine:
-    """The engine that asks cel-cpp."""
+class _LinearEngine:
+    """The engine that asks every rule."""
 
-    def __init__(
-        self, rules: tuple[CompiledRule, ...], environment: Environment, generation: int
-    ) -> None:
+    def __init__(self, rules: tuple[CompiledRule, ...], generation: int) -> None:
         self._rules = rules
-        self._environment = environment
         self._generation = generation
         self._tenants = frozenset(rule.tenant for rule in rules)
         # By the paths that have rules, so there are never more than policy documents and one.
@@ -128,7 +124,7 @@ class _CelEngine:
         self, request: Mapping[str, FactValue], candidates: Sequence[Candidate], now_s: int
     ) -> list[Match]:
         view = self._view(str(request.get("request.tenant", "")))
-        matcher = Matcher(self._environment, view.facts, request, candidates)
+        matcher = Matcher(request, candidates)
         return [matcher.match(rule) for rule in view.rules if not rule.rests(now_s)]
 
     def _view(self, tenant: str) -> _View:
@@ -136,14 +132,9 @@ class _CelEngine:
         view = self._views.get(binding)
         if view is None:
             rules = tuple(rule for rule in self._rules if rule.tenant in binding)
-            view = self._views[binding] = _View(rules, _asked(rules))
+            view = self._views[binding] = _View(rules)
         return view
 
     def _combined(self, matches: Sequence[Match], candidates: Sequence[Candidate]) -> Decision:
         names = [candidate.name for candidate in candidates]
         return combined(matches, names, generation=self._generation)
-
-
-def _asked(rules: Sequence[CompiledRule]) -> frozenset[str]:
-    expressions = [expression for rule in rules for expression in (rule.when, rule.require)]
-    return frozenset(name for each in expressions if each is not None for name in each.names)

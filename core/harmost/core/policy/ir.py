@@ -76,9 +76,8 @@ Function: TypeAlias = Literal[
 ]
 
 # How many arguments each function has, the receiver included.
-ARITY: dict[str, int] = {name: 1 for name in get_args(Function)} | {
-    name: 2 for name in ("startsWith", "endsWith", "contains", "matches")
-}
+_OF_TWO = ("startsWith", "endsWith", "contains", "matches")
+ARITY: dict[str, int] = {name: 1 + (name in _OF_TWO) for name in get_args(Function)}
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -86,45 +85,49 @@ class IrRefused(Exception):
     """Bytes that are no tree of this version, or a tree beyond its bounds."""
 
 
-class Const(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+class _Base(msgspec.Struct, frozen=True, array_like=True, tag_field="node"):
+    """What all nodes are: in bytes an array of the tag and the fields."""
+
+
+class Const(_Base, frozen=True, tag="c"):
     """A constant. `kind` tells 1 from 1.0 and true, which Python takes for equal."""
 
     kind: Kind
-    value: None | bool | int | float | str
+    value: bool | int | float | str | None
 
 
-class Fact(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+class Fact(_Base, frozen=True, tag="f"):
     """The fact `name` of the call or candidate; `type` is written as in facts.yaml."""
 
     name: str
     type: str
 
 
-class Local(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+class Local(_Base, frozen=True, tag="l"):
     """The item of an `Each` around it: 0 is the innermost, 1 the one around that."""
 
     index: int
 
 
-class And(msgspec.Struct, frozen=True, array_like=True, tag="&"):
+class And(_Base, frozen=True, tag="&"):
     """False if any of `args` (two or more, none an `And`) is false, whatever the others say."""
 
     args: tuple["Node", ...]
 
 
-class Or(msgspec.Struct, frozen=True, array_like=True, tag="|"):
+class Or(_Base, frozen=True, tag="|"):
     """True if any of `args` (two or more, none an `Or`) is true, whatever the others say."""
 
     args: tuple["Node", ...]
 
 
-class Not(msgspec.Struct, frozen=True, array_like=True, tag="!"):
+class Not(_Base, frozen=True, tag="!"):
     """The opposite of a bool."""
 
     arg: "Node"
 
 
-class If(msgspec.Struct, frozen=True, array_like=True, tag="?"):
+class If(_Base, frozen=True, tag="?"):
     """One branch; the other is not evaluated. `condition` is not absorbed if it is an error."""
 
     condition: "Node"
@@ -132,7 +135,7 @@ class If(msgspec.Struct, frozen=True, array_like=True, tag="?"):
     otherwise: "Node"
 
 
-class Compare(msgspec.Struct, frozen=True, array_like=True, tag="="):
+class Compare(_Base, frozen=True, tag="="):
     """Order or equality. Different types are unequal, never in order; int and double compare exactly."""
 
     op: Comparison
@@ -140,55 +143,55 @@ class Compare(msgspec.Struct, frozen=True, array_like=True, tag="="):
     right: "Node"
 
 
-class In(msgspec.Struct, frozen=True, array_like=True, tag="i"):
+class In(_Base, frozen=True, tag="i"):
     """Whether `item` equals an item of a list, or is a key of a map."""
 
     item: "Node"
     container: "Node"
 
 
-class Index(msgspec.Struct, frozen=True, array_like=True, tag="x"):
+class Index(_Base, frozen=True, tag="x"):
     """The item of a list or value of a map; an error if there is none."""
 
     container: "Node"
     key: "Node"
 
 
-class Has(msgspec.Struct, frozen=True, array_like=True, tag="h"):
+class Has(_Base, frozen=True, tag="h"):
     """Whether a map has the string `key`."""
 
     container: "Node"
     key: str
 
 
-class Arithmetic(msgspec.Struct, frozen=True, array_like=True, tag="a"):
+class Arithmetic(_Base, frozen=True, tag="a"):
     """`op` of two `args`; `-` of one. Integers that overflow and division by zero are errors."""
 
     op: Operator
     args: tuple["Node", ...]
 
 
-class Call(msgspec.Struct, frozen=True, array_like=True, tag="k"):
+class Call(_Base, frozen=True, tag="k"):
     """A function, the receiver first. The second argument of `matches` is a string constant."""
 
     function: Function
     args: tuple["Node", ...]
 
 
-class ListOf(msgspec.Struct, frozen=True, array_like=True, tag="["):
+class ListOf(_Base, frozen=True, tag="["):
     """A list literal."""
 
     items: tuple["Node", ...]
 
 
-class MapOf(msgspec.Struct, frozen=True, array_like=True, tag="{"):
+class MapOf(_Base, frozen=True, tag="{"):
     """A map literal: `keys` and `values` in the same order. A repeated key is an error."""
 
     keys: tuple["Node", ...]
     values: tuple["Node", ...]
 
 
-class Each(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+class Each(_Base, frozen=True, tag="e"):
     """A macro over `over`. `test` gives a bool for each item; `value`, of `map` only, what it becomes.
 
     `map` without a condition has the constant true as its `test`.

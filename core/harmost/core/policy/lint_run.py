@@ -11,8 +11,9 @@ from harmost.core.policy.atoms import ERROR, TRUE, Outcomes
 from harmost.core.policy.domains import Situation, Subject
 from harmost.core.policy.engine import Candidate, Engine, RuleTrace, compile_policies
 from harmost.core.policy.facts import FactScope, FactValue, checked_facts
+from harmost.core.policy.front import fact_environment
 from harmost.core.policy.ir import Const, Node
-from harmost.core.policy.rules import CompiledRule, compile_rules, fact_environment
+from harmost.core.policy.rules import CompiledRule, compile_rules
 from harmost.core.policy.search import Answer, Goal, Search
 from harmost.core.resources.kinds import Metadata, PolicySpec
 from harmost.core.tenants import visible
@@ -121,13 +122,12 @@ class Lint:
         now_s: int,
         steps_max: int = POLICY_LINT_STEPS_MAX,
     ) -> None:
-        environment = fact_environment()
-        self.rules = compile_rules(policies, environment)
+        self.rules = compile_rules(policies, fact_environment())
         self.now_s = now_s
         self.findings: list[Finding] = []
         self.undecided: list[Undecided] = []
         self._engine: Engine = compile_policies(policies, generation=0)
-        self._search = Search(Asker(environment).outcome)
+        self._search = Search(Asker().outcome)
         self._steps_left = steps_max
 
     def when(self, rule: CompiledRule) -> Node:

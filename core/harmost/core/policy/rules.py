@@ -13,15 +13,14 @@ from harmost.core.errors import InvalidDocuments, Violation
 from harmost.core.limits import RULES_MAX
 from harmost.core.policy.decision import Redaction, RuleHit
 from harmost.core.policy.expiry import rfc3339_s
-from harmost.core.policy.expression import CelProblem, Environment, Expression, ExpressionRefused
-from harmost.core.policy.facts import declared_facts
+from harmost.core.policy.expression import CelProblem, Compiler, Expression, ExpressionRefused
 from harmost.core.policy.rollout import PERCENT_MAX, rolled_out
 from harmost.core.policy.rule_checks import effects_of, exception_problems, found_classes
 from harmost.core.policy.rule_checks import rule_problems as problems_of
 from harmost.core.policy.variables import Variables
 from harmost.core.resources.kinds import Metadata, PolicyException, PolicySpec, Rule
 
-__all__ = ["CompiledRule", "PoliciesRefused", "RuleError", "compile_rules", "fact_environment"]
+__all__ = ["CompiledRule", "PoliciesRefused", "RuleError", "compile_rules"]
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -105,13 +104,8 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
         return 0 < self.expires_s <= now_s
 
 
-def fact_environment() -> Environment:
-    """All declared facts as CEL variables."""
-    return Environment({name: fact.type.value for name, fact in declared_facts().items()})
-
-
 def compile_rules(
-    policies: Sequence[tuple[Metadata, PolicySpec]], environment: Environment
+    policies: Sequence[tuple[Metadata, PolicySpec]], environment: Compiler
 ) -> tuple[CompiledRule, ...]:
     """The rules by priority, highest first, then as written; raises PoliciesRefused.
 
@@ -134,7 +128,7 @@ def compile_rules(
 class _Compiler:
     """Collects rules and problems."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Compiler) -> None:
         self.rules: list[CompiledRule] = []
         self.errors: list[RuleError] = []
         self._environment = environment

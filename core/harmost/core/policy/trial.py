@@ -18,8 +18,9 @@ from harmost.core.policy.decision import Decision, RuleHit
 from harmost.core.policy.domains import Situation
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import FactScope, checked_facts
+from harmost.core.policy.front import fact_environment
 from harmost.core.policy.ir import Node
-from harmost.core.policy.rules import CompiledRule, compile_rules, fact_environment
+from harmost.core.policy.rules import CompiledRule, compile_rules
 from harmost.core.policy.text import text_of
 from harmost.core.resources.question import Question, known_candidate, question
 from harmost.core.resources.snapshot import CompiledSnapshot
@@ -93,8 +94,7 @@ def try_cases(
 ) -> Trial:
     """Run `cases`; those that name no time are decided at `now_s`. Never raises for a test."""
     policies = [(policy.metadata, policy.spec) for policy in snapshot.catalog.policies.values()]
-    environment = fact_environment()
-    runner = _Runner(snapshot, compile_rules(policies, environment), Asker(environment))
+    runner = _Runner(snapshot, compile_rules(policies, fact_environment()))
     results: list[CaseResult] = []
     for done, placed in enumerate(cases):
         if progress is not None:
@@ -106,12 +106,10 @@ def try_cases(
 class _Runner:
     """Runs tests one by one and keeps what they covered."""
 
-    def __init__(
-        self, snapshot: CompiledSnapshot, rules: Sequence[CompiledRule], asker: Asker
-    ) -> None:
+    def __init__(self, snapshot: CompiledSnapshot, rules: Sequence[CompiledRule]) -> None:
         self._snapshot = snapshot
         self._rules = rules
-        self._asker = asker
+        self._asker = Asker()
         self._names = {f"{rule.hit.policy}/{rule.hit.rule}" for rule in rules}
         self._atoms = [_atoms(rule) for rule in rules]
         self._matched = [0] * len(rules)
@@ -123,8 +121,8 @@ class _Runner:
     def result(self, placed: PlacedCase, now_s: int) -> CaseResult:
         """What differs in one test."""
         try:
-            asked = self._question(placed)
             when_s = placed.now_s if placed.now_s is not None else now_s
+            asked = self._question(placed, when_s)
             decision, traces = self._snapshot.engine.explain(
                 asked.request, asked.candidates, now_s=when_s
             )
@@ -162,7 +160,7 @@ class _Runner:
             )
         )
 
-    def _question(self, placed: PlacedCase) -> Question:
+    def _question(self, placed: PlacedCase, now_s: int) -> Question:
         case = placed.case
         tenant = str(case.facts.get("request.tenant", ""))
         names = [each for each in case.candidates if isinstance(each, str)]
@@ -172,12 +170,13 @@ class _Runner:
             principal="",
             profile=case.profile,
             given=case.facts,
-            models=names if not case.candidates or names else [],
+            models=names,
+            now_s=now_s,
         )
         if not case.candidates:
             return asked
         candidates = [
-            known_candidate(self._snapshot, each, tenant)
+            known_candidate(self._snapshot, each, tenant, now_s=now_s)
             if isinstance(each, str)
             else Candidate(each["model.name"], checked_facts(each, scope=FactScope.CANDIDATE))
             for each in case.candidates

@@ -11,13 +11,8 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
-from harmost.core.limits import POLICY_VARIABLES_MAX
-from harmost.core.policy.expression import (
-    EXPRESSION_CHARS_MAX,
-    CelProblem,
-    Environment,
-    ExpressionRefused,
-)
+from harmost.core.limits import CEL_CHARS_MAX, POLICY_VARIABLES_MAX
+from harmost.core.policy.expression import CelProblem, Compiler, ExpressionRefused
 
 __all__ = ["Expanded", "Variables"]
 
@@ -57,7 +52,7 @@ class Expanded(NamedTuple):
 class Variables:
     """The variables of one document. `problems` are name and problem of all that is wrong with them."""
 
-    def __init__(self, declared: Mapping[str, str], environment: Environment) -> None:
+    def __init__(self, declared: Mapping[str, str], environment: Compiler) -> None:
         self.problems: list[tuple[str, CelProblem]] = []
         self._declared = declared
         self._texts: dict[str, str] = {}
@@ -91,11 +86,9 @@ class Variables:
             done = match.end()
         pieces.append(source[done:])
         length += len(source) - done
-        if length > EXPRESSION_CHARS_MAX and pieces[1:]:
+        if length > CEL_CHARS_MAX and pieces[1:]:
             message = f"expression has {length} characters with its variables put in, more than "
-            problems.append(
-                CelProblem(1, 1, f"{message}{EXPRESSION_CHARS_MAX}: part it into several")
-            )
+            problems.append(CelProblem(1, 1, f"{message}{CEL_CHARS_MAX}: part it into several"))
         # INVARIANT: nothing longer than that is built, however often variables name each other.
         text = "" if problems or not sound else "".join(pieces)
         return Expanded(source, text, tuple(problems), tuple(parts))
@@ -118,7 +111,7 @@ class Variables:
                     named.pop(name, None)
                 named = {name: found - set(cycle) for name, found in named.items()}
 
-    def _add(self, name: str, source: str, environment: Environment) -> None:
+    def _add(self, name: str, source: str, environment: Compiler) -> None:
         if not _NAME.fullmatch(name):
             self._wrong(name, "is no name: write 1 to 64 letters, digits and `_`, no digit first")
             return

@@ -30,8 +30,9 @@ def question(
     profile: str,
     given: Mapping[str, object],
     models: Sequence[str],
+    now_s: int,
 ) -> Question:
-    """The facts of a call: those `given`, then what tenant, principal, profile and documents say.
+    """The facts of a call at `now_s` (Unix seconds, for prices): those `given`, then what tenant, principal, profile and documents say.
 
     Without `models` the candidates are the profile's. Raises InvalidInput for facts that are not as
     declared, NotFound for a profile or model that the tenant cannot use.
@@ -55,17 +56,21 @@ def question(
     }
     return Question(
         checked_facts(known, scope=FactScope.REQUEST),
-        tuple(known_candidate(snapshot, name, tenant) for name in dict.fromkeys(models)),
+        tuple(
+            known_candidate(snapshot, name, tenant, now_s=now_s) for name in dict.fromkeys(models)
+        ),
     )
 
 
-def known_candidate(snapshot: CompiledSnapshot, name: str, tenant: str) -> Candidate:
-    """The model `name` with its facts; NotFound if calls of `tenant` cannot use it."""
+def known_candidate(
+    snapshot: CompiledSnapshot, name: str, tenant: str, *, now_s: int
+) -> Candidate:
+    """The model `name` with its facts at `now_s`; NotFound if calls of `tenant` cannot use it."""
     model = snapshot.catalog.models.get(name)
     if model is None or not _usable(model.metadata.tenant, tenant):
         raise NotFound(f"model `{name}` does not exist: correct the name or leave `models` out")
     provider = snapshot.catalog.providers[model.spec.provider].spec
-    price = snapshot.prices[name]
+    price = snapshot.prices.at(now_s)[name]
     return Candidate(name, candidate_facts(name, model.spec, model.spec.provider, provider, price))
 
 

@@ -1,5 +1,6 @@
 """Decides for `Evaluate` and `Explain` on given facts: a principal asks about its own tenants only."""
 
+import time
 from collections.abc import Mapping
 
 from harmost.core.errors import Forbidden
@@ -36,4 +37,5 @@ def question(
         profile=profile,
         given={"request.tenant": tenant, **given},
         models=models,
+        now_s=int(time.time()),
     )

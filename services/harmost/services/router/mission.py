@@ -134,13 +134,13 @@ class Mission:
             self._steps.append(step.name)
             turn = classify(self.call, step, self._outputs)
             before = self._decision
-            now_s = self._tools.latest.at(int(time.time()))
+            now_s = self._now_s()
             decision = decide(self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s)
             self._decision = merged(before, decision)
             if decision.effect == "deny":
                 raise denied(decision)
             turn, decision = redact(turn, decision)
-            decision = choose(self.call, step, turn, decision, self._snapshot)
+            decision = choose(self.call, step, turn, decision, self._snapshot, now_s=now_s)
             self._decision = merged(before, decision)
             if not started:
                 started = True
@@ -148,6 +148,9 @@ class Mission:
             await self._exchange(index, step, turn, decision, listener)
             if self._last.finish_reason == "provider_broke":
                 return
+
+    def _now_s(self) -> int:
+        return self._tools.latest.at(int(time.time()))
 
     # --- exchange: choose → reserve → call → relay → settle, for each attempt -----------------------
 
@@ -203,8 +206,8 @@ class Mission:
             step_index=index,
             model=model,
             model_spec=spec,
-            endpoint=self._tools.endpoints.get(spec.provider),
-            price=self._snapshot.prices[model],
+            endpoint=self._tools.endpoints.get(spec.provider, spec.region),
+            price=self._snapshot.prices.at(self._now_s())[model],
             path=BudgetPath(
                 tenant=call.tenant,
                 profile=call.profile,

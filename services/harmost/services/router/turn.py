@@ -6,11 +6,11 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.mission.steps import CompiledStep
@@ -35,6 +35,8 @@ __all__ = [
     "redact",
 ]
 
+# What each model of the snapshot costs now; None: not known.
+Prices: TypeAlias = Mapping[str, ModelPrice | None]
 # A denial travels in headers, of which clients take 8 KiB.
 OTHER_RULES_MAX = 8
 
@@ -94,7 +96,8 @@ def decide(
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
-    candidates = [_candidate(name, snapshot) for name in step.models]
+    prices = snapshot.prices.at(now_s)
+    candidates = [_candidate(name, snapshot, prices) for name in step.models]
     decision = snapshot.engine.decide(facts, candidates, now_s=now_s)
     return msgspec.structs.replace(decision, data_classes=turn.data_classes)
 
@@ -149,14 +152,20 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
 
 
 def choose(
-    call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
+    call: Call,
+    step: CompiledStep,
+    turn: Turn,
+    decision: Decision,
+    snapshot: CompiledSnapshot,
+    *,
+    now_s: int,
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left."""
     models = snapshot.catalog.models
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
-        prices=snapshot.prices,
+        prices=snapshot.prices.at(now_s),
         input_tokens=turn.input_tokens,
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
@@ -210,10 +219,10 @@ def _ceiling_usd_nanos(call: Call, snapshot: CompiledSnapshot, decision: Decisio
     return min(ceilings, default=None)
 
 
-def _candidate(name: str, snapshot: CompiledSnapshot) -> Candidate:
+def _candidate(name: str, snapshot: CompiledSnapshot, prices: Prices) -> Candidate:
     model = snapshot.catalog.models[name].spec
     provider = snapshot.catalog.providers[model.provider].spec
-    facts = candidate_facts(name, model, model.provider, provider, snapshot.prices[name])
+    facts = candidate_facts(name, model, model.provider, provider, prices[name])
     return Candidate(name, facts)
 
 
