@@ -14,7 +14,7 @@ What `expect` leaves out may be anything.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -23,7 +23,15 @@ from harmost.core.limits import CANDIDATES_MAX, POLICY_TESTS_MAX
 from harmost.core.policy.expiry import rfc3339_s
 from harmost.core.policy.facts import FactScope, checked_facts
 from harmost.core.resources.kinds import Strict
-from harmost.core.resources.nodes import MappingNode, Node, Place, ScalarNode, Unreadable, compose
+from harmost.core.resources.nodes import (
+    MappingNode,
+    Node,
+    Place,
+    ScalarNode,
+    SequenceNode,
+    Unreadable,
+    compose,
+)
 from harmost.core.resources.parse import API_VERSION, Problems, Source, decoded
 from harmost.core.resources.shapes import check_shape, plain, quoted
 
@@ -55,7 +63,7 @@ class Case(Strict, frozen=True):
 
     name: str
     expect: Expect
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     profile: str = ""
     candidates: tuple[Any, ...] = ()
     now: str = ""
@@ -63,7 +71,7 @@ class Case(Strict, frozen=True):
 
 class _Tests(Strict, frozen=True):
     tests: tuple[Case, ...]
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     profile: str = ""
     candidates: tuple[Any, ...] = ()
     now: str = ""
@@ -136,17 +144,27 @@ def _file(root: Node, problems: Problems) -> list[PlacedCase]:
     if not check_shape(root, _File, KIND, problems.add):
         return []
     spec = msgspec.convert(plain(root), _File).spec
-    tests = root.values["spec"].values["tests"].items  # type: ignore[union-attr]
+    tests = _tests_node(root)
     cases: list[PlacedCase] = []
     names: dict[str, Place] = {}
     for case, node in zip(spec.tests, tests, strict=True):
         first = names.setdefault(case.name, node.place)
         if not case.name.strip() or first is not node.place:
-            problems.add(node.place, f"test {quoted(case.name)} has no name of its own: give it one")
-        placed = PlacedCase(_with_table(case, spec), node)  # type: ignore[arg-type]
+            problems.add(
+                node.place, f"test {quoted(case.name)} has no name of its own: give it one"
+            )
+        placed = PlacedCase(_with_table(case, spec), node)
         _check(placed, problems)
         cases.append(placed)
     return cases
+
+
+def _tests_node(root: MappingNode) -> list[MappingNode]:
+    spec = root.values["spec"]
+    assert isinstance(spec, MappingNode)  # check_shape said so, as of the two below
+    tests = spec.values["tests"]
+    assert isinstance(tests, SequenceNode)
+    return [node for node in tests.items if isinstance(node, MappingNode)]
 
 
 def _with_table(case: Case, spec: _Tests) -> Case:
@@ -168,9 +186,10 @@ def _check(placed: PlacedCase, problems: Problems) -> None:
     for index, candidate in enumerate(case.candidates):
         path = ("candidates", index)
         if isinstance(candidate, dict):
-            if not isinstance(candidate.get("model.name"), str):
+            facts = cast("dict[str, Any]", candidate)
+            if not isinstance(facts.get("model.name"), str):
                 problems.add(placed.where(*path), "a candidate has no `model.name`: write it")
-            _check_facts(placed, candidate, _CANDIDATE, path, problems)
+            _check_facts(placed, facts, _CANDIDATE, path, problems)
         elif not isinstance(candidate, str):
             problems.add(
                 placed.where(*path), "a candidate is the name of a model, or its facts: correct it"

@@ -9,7 +9,7 @@ about all values. `data.classes` holds what its classes imply, as in every real 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from harmost.core.policy.atoms import atoms_of
 from harmost.core.policy.facts import FactScope, FactType, FactValue, declared_facts
@@ -66,10 +66,10 @@ class Situation(NamedTuple):
 class _Usage:
     """How atoms ask about one subject."""
 
-    constants: list[str | int | float] = field(default_factory=list)
-    prefixes: list[str] = field(default_factory=list)
-    suffixes: list[str] = field(default_factory=list)
-    inner: list[str] = field(default_factory=list)
+    constants: list[str | int | float] = field(default_factory=list[str | int | float])
+    prefixes: list[str] = field(default_factory=list[str])
+    suffixes: list[str] = field(default_factory=list[str])
+    inner: list[str] = field(default_factory=list[str])
     odd: bool = False
 
 
@@ -101,10 +101,9 @@ def situation(values: Mapping[Subject, FactValue | None]) -> Situation:
             if value is not None:
                 facts[subject.fact] = value
             continue
-        mapping = dict(facts.get(subject.fact, {}))  # type: ignore[call-overload]
+        mapping = cast("dict[str, str]", facts.setdefault(subject.fact, {}))
         if value is not None:
-            mapping[subject.key] = value
-        facts[subject.fact] = mapping
+            mapping[subject.key] = cast("str", value)
     if "provider.name" in made.candidate:
         made.candidate["model.provider"] = made.candidate["provider.name"]
     return made

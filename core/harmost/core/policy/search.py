@@ -149,12 +149,14 @@ class _Try:
         return _Tried(found, self._steps)
 
     def _descend(self, at: int) -> bool:
-        if self._steps >= self._steps_max or not self._hopeful():
+        if not self._hopeful():
             return False
         if at == len(self._order):
             return True
         subject = self._order[at]
         for value in self._domains[subject].values:
+            if self._steps >= self._steps_max:
+                break
             self._steps += 1
             self._values[subject] = value
             if self._descend(at + 1):
@@ -171,10 +173,10 @@ class _Try:
         subjects = self._subjects[atom]
         if all(subject in self._values for subject in subjects):
             return self._search.said(atom, subjects, self._values)
-        if len(subjects) > 1:
+        if len(subjects) != 1:
             return ANY
         if atom not in self._before:
-            (subject,) = subjects
+            subject = subjects[0]
             outcomes = 0
             for value in self._domains[subject].values:
                 outcomes |= self._search.said(atom, subjects, {subject: value})
@@ -182,9 +184,7 @@ class _Try:
         return self._before[atom]
 
 
-def _hashable(value: object) -> object:
+def _hashable(value: FactValue | None) -> object:
     if isinstance(value, list):
         return tuple(value)
-    if isinstance(value, dict):
-        return tuple(sorted(value.items()))
-    return value
+    return tuple(sorted(value.items())) if isinstance(value, Mapping) else value

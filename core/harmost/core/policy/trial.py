@@ -5,7 +5,7 @@ seen it true and some test has seen it false, for whichever candidate.
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -114,9 +114,7 @@ class _Runner:
         self._atoms = [_atoms(rule) for rule in rules]
         self._matched = [0] * len(rules)
         self._seen: list[dict[Node, Outcomes]] = [dict.fromkeys(atoms, 0) for atoms in self._atoms]
-        self._index = {
-            (rule.hit.policy, rule.hit.rule): index for index, rule in enumerate(rules)
-        }
+        self._index = {(rule.hit.policy, rule.hit.rule): index for index, rule in enumerate(rules)}
 
     def result(self, placed: PlacedCase, now_s: int) -> CaseResult:
         """What differs in one test."""
@@ -212,7 +210,11 @@ def _differences(placed: PlacedCase, decision: Decision, names: set[str]) -> lis
     expect = placed.case.expect
     problems: list[str] = []
 
-    def differ(field: str, wanted: object, found: object) -> None:
+    def differ(
+        field: str,
+        wanted: str | Mapping[str, str] | Sequence[str] | None,
+        found: str | Mapping[str, str] | Sequence[str],
+    ) -> None:
         if wanted is not None and wanted != found:
             problems.append(f"{field}: expected {_said(wanted)}, found {_said(found)}")
 
@@ -225,7 +227,9 @@ def _differences(placed: PlacedCase, decision: Decision, names: set[str]) -> lis
     differ("excluded", expect.excluded, excluded)
     redactions = {each.data_class: each.how for each in decision.redactions}
     differ("redact", expect.redact, redactions)
-    differ("cap_output_tokens", expect.cap_output_tokens, decision.output_tokens_max)
+    if expect.cap_output_tokens is not None:
+        found_tokens = str(decision.output_tokens_max)
+        differ("cap_output_tokens", str(expect.cap_output_tokens), found_tokens)
     problems += _price_difference(expect.cap_usd_per_1k_tokens, decision)
     return problems + _unknown_names(placed, names)
 
@@ -260,13 +264,12 @@ def _name(hit: RuleHit | None) -> str:
     return f"{hit.policy}/{hit.rule}" if hit is not None else ""
 
 
-def _said(value: object) -> str:
-    if isinstance(value, dict):
-        pairs = ", ".join(f"{key}: {value[key]}" for key in value)
-        return f"`{{{pairs}}}`"
-    if isinstance(value, list | tuple):
-        return f"`[{', '.join(str(each) for each in value)}]`"
-    return f"`{value}`"
+def _said(value: str | Mapping[str, str] | Sequence[str] | None) -> str:
+    if isinstance(value, Mapping):
+        return f"`{{{', '.join(f'{key}: {value[key]}' for key in value)}}}`"
+    if isinstance(value, str) or value is None:
+        return f"`{value}`"
+    return f"`[{', '.join(value)}]`"
 
 
 def _permille(part: int, whole: int) -> int:

@@ -62,9 +62,7 @@ def question(
     )
 
 
-def known_candidate(
-    snapshot: CompiledSnapshot, name: str, tenant: str, *, now_s: int
-) -> Candidate:
+def known_candidate(snapshot: CompiledSnapshot, name: str, tenant: str, *, now_s: int) -> Candidate:
     """The model `name` with its facts at `now_s`; NotFound if calls of `tenant` cannot use it."""
     model = snapshot.catalog.models.get(name)
     if model is None or not _usable(model.metadata.tenant, tenant):
