@@ -24,7 +24,9 @@ __all__ = [
 
 # What a condition may give, as a set of bits. A known answer has one bit.
 Outcomes: TypeAlias = int
-FALSE, TRUE, ERROR = 1, 2, 4
+FALSE = 1
+TRUE = 2
+ERROR = 4
 ANY = FALSE | TRUE | ERROR
 
 
