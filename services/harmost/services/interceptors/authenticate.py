@@ -20,15 +20,20 @@ ADMIN = Principal(
     roles=frozenset({"caller", "author", "finance", "operator"}),
     claims=frozenset(field.name for field in router_pb2.Claims.DESCRIPTOR.fields),
 )
+KNOWN_MAX = 10_000  # keys that are remembered: all in use, of most deployments; 4 MB
 
 
 def authenticator(
     *, service_key: str, admin_key: str | None, snapshot: Callable[[], CompiledSnapshot]
 ) -> Authenticate:
-    """Authenticate by the deployment's own keys, in constant time, or by the running snapshot's."""
+    """Authenticate by the deployment's own keys, in constant time, or by the running snapshot's.
+
+    Keys that were found are remembered by their digest until the snapshot changes or they end.
+    """
     own = [(_digest(service_key), SERVICE)]
     if admin_key is not None:
         own.append((_digest(admin_key), ADMIN))
+    known = _Known()
 
     def authenticate(token: str) -> Principal | None:
         shown = _digest(token)
@@ -36,19 +41,41 @@ def authenticator(
             if hmac.compare_digest(shown, digest):
                 return principal
         try:
-            found = snapshot().authenticate(token, time.time())
+            running = snapshot()
         except NotPossibleNow:
             return None  # before the first snapshot only the mesh itself is known
-        if found is None:
-            return None
-        return Principal(
-            name=found.name,
-            tenant=found.tenant,
-            roles=frozenset(found.roles),
-            claims=frozenset(found.claims),
-        )
+        return known.principal(shown, token, running, time.time())
 
     return authenticate
+
+
+class _Known:
+    """Principals by the digest of their key, as one snapshot says. What is not known is not kept:
+    guesses push nobody out."""
+
+    def __init__(self) -> None:
+        self._snapshot: CompiledSnapshot | None = None
+        self._principals: dict[bytes, tuple[Principal, float]] = {}
+
+    def principal(
+        self, digest: bytes, token: str, snapshot: CompiledSnapshot, now_s: float
+    ) -> Principal | None:
+        """Whom `token` belongs to now; `digest` is its own."""
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
+            self._principals.clear()
+        found = self._principals.get(digest)
+        if found is not None:
+            return found[0] if now_s < found[1] else None
+        caller = snapshot.authenticate(token, now_s)
+        if caller is None:
+            return None
+        principal = Principal(
+            name=caller.name, tenant=caller.tenant, roles=caller.roles, claims=caller.claims
+        )
+        if len(self._principals) < KNOWN_MAX:
+            self._principals[digest] = principal, caller.ends_s
+        return principal
 
 
 def _digest(key: str) -> bytes:
