@@ -144,7 +144,9 @@ def _statement(title: str, **lines: str) -> bytes:
     # INVARIANT: no value has a line end: numbers, hexadecimal digits, and SOURCE_REVISION.
     source = lines.get("source", "")
     if not SOURCE_REVISION.fullmatch(source):
-        raise InvalidInput(f"`{source[:100]}` is no source revision: use letters, digits and `.+-_`")
+        raise InvalidInput(
+            f"`{source[:100]}` is no source revision: use letters, digits and `.+-_`"
+        )
     return "".join([f"{title}\n", *(f"{name} {text}\n" for name, text in lines.items())]).encode()
 
 

@@ -26,6 +26,7 @@ class Caller:
     tenant: str
     roles: frozenset[str]
     claims: frozenset[str]
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class CompiledSnapshot:
             tenant=owner.tenant,
             roles=frozenset(owner.principal.roles),
             claims=frozenset(owner.principal.claims),
+            key_id=owner.key.id,
         )
 
 

@@ -59,6 +59,11 @@ class Endpoints:
             lambda: {name: Endpoint.of(name, spec) for name, spec in specs.items()}
         )
 
+    @property
+    def all(self) -> Mapping[str, Endpoint]:
+        """Every provider as it is now; never changed, so that a mission may keep it."""
+        return self._endpoints
+
     def get(self, name: str) -> Endpoint:
         """The provider called `name`; NotFound when the snapshot holds none. O(1)."""
         try:

@@ -17,6 +17,7 @@ from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts, request_facts
+from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
 from harmost.core.resources.snapshot import CompiledSnapshot
@@ -72,8 +73,8 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
 
 def decide(
     call: Call, step: CompiledStep, turn: Turn, snapshot: CompiledSnapshot, *, tls: bool
-) -> Decision:
-    """One decision for the step; the effect may be "deny"."""
+) -> tuple[Decision, bytes]:
+    """One decision for the step; the effect may be "deny". And the fact vector, to be recorded."""
     catalog = snapshot.catalog
     known = [catalog.tenants[path] for path in ancestors(call.tenant) if path in catalog.tenants]
     facts = request_facts(
@@ -87,7 +88,8 @@ def decide(
     )
     candidates = [_candidate(name, snapshot) for name in step.models]
     decision = snapshot.engine.decide(facts, candidates)
-    return msgspec.structs.replace(decision, data_classes=turn.data_classes)
+    vector = encoded(facts, step.models, decision)
+    return msgspec.structs.replace(decision, data_classes=turn.data_classes), vector
 
 
 def denied(decision: Decision) -> PolicyDenied:
