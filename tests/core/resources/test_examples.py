@@ -46,7 +46,7 @@ def candidates(snapshot: CompiledSnapshot, *names: str) -> list[Candidate]:
 def test_prices_are_what_the_sandbox_bills(snapshot: CompiledSnapshot) -> None:
     found = {
         name: (price.input_usd_picos, price.output_usd_picos)
-        for name, price in snapshot.prices.items()
+        for name, price in snapshot.prices.at(0).items()
         if price
     }
     assert found == PRICES
@@ -67,6 +67,7 @@ def test_personal_data_of_the_eea_stays_there(snapshot: CompiledSnapshot) -> Non
             "subject.region": "EEA",
         },
         candidates(snapshot, "gemini-pro", "claude-sonnet"),
+        now_s=0,
     )
     assert decision.candidates == ("claude-sonnet",)
     assert decision.exclusions[0].hit.citations == ("GDPR Art. 44",)
@@ -76,6 +77,7 @@ def test_prohibited_purpose_is_denied_with_its_citation(snapshot: CompiledSnapsh
     decision = snapshot.engine.decide(
         {"request.tenant": "acme", "purpose": "social_scoring"},
         candidates(snapshot, "sandbox-small"),
+        now_s=0,
     )
     assert decision.effect == "deny"
     assert decision.denied_by is not None
@@ -84,7 +86,9 @@ def test_prohibited_purpose_is_denied_with_its_citation(snapshot: CompiledSnapsh
 
 def test_card_numbers_are_redacted(snapshot: CompiledSnapshot) -> None:
     decision = snapshot.engine.decide(
-        {"request.tenant": "acme", "data.classes": ["pan"]}, candidates(snapshot, "sandbox-small")
+        {"request.tenant": "acme", "data.classes": ["pan"]},
+        candidates(snapshot, "sandbox-small"),
+        now_s=0,
     )
     assert [(item.data_class, item.how) for item in decision.redactions] == [("pan", "mask_last4")]
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from harmost.core.errors import NotPossibleNow
+from harmost.core.policy.expiry import LatestTime
 from harmost.core.policy.revocations import Revocations, killed
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.router.v1 import router_pb2
@@ -38,20 +39,18 @@ def authenticator(
 
     What it makes raises Killed for a key or a principal that is revoked.
     """
-    latest_s = 0.0
+    latest = LatestTime()
     own = [(_digest(service_key), SERVICE)]
     if admin_key is not None:
         own.append((_digest(admin_key), ADMIN))
 
     def authenticate(token: str) -> Principal | None:
-        nonlocal latest_s
         shown = _digest(token)
         for digest, principal in own:
             if hmac.compare_digest(shown, digest):
                 return principal
-        latest_s = max(latest_s, clock())
         try:
-            found = snapshot().authenticate(token, latest_s)
+            found = snapshot().authenticate(token, latest.at(int(clock())))
         except NotPossibleNow:
             return None  # before the first snapshot only the mesh itself is known
         if found is None:

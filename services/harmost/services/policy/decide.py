@@ -3,6 +3,7 @@
 Nothing is enforced here: whoever asks says what the facts are, but not of other tenants' models.
 """
 
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ def question(
         raise Forbidden(
             f"tenant `{tenant}` is not `{principal.tenant}` or below it: leave `request.tenant` out"
         )
+    output_tokens_max = 0
     if profile:
         found = snapshot.catalog.profiles.get(profile)
         if found is None or not _usable(found.metadata.tenant, str(tenant)):
@@ -49,10 +51,12 @@ def question(
         models = models or tuple(
             dict.fromkeys(model for step in snapshot.steps[profile] for model in step.models)
         )
+        output_tokens_max = found.spec.output_tokens_max
     known: dict[str, object] = {
         "request.tenant": tenant,
         "request.principal": principal.name,
         "request.profile": profile,
+        "output.tokens_max": output_tokens_max,
         "tenant.allowed_purposes": _allowed_purposes(snapshot, str(tenant)),
         **given,
     }
@@ -80,5 +84,5 @@ def _candidate(snapshot: CompiledSnapshot, name: str, tenant: str) -> Candidate:
     if model is None or not _usable(model.metadata.tenant, tenant):
         raise NotFound(f"model `{name}` does not exist: correct the name or leave `models` out")
     provider = snapshot.catalog.providers[model.spec.provider].spec
-    price = snapshot.prices[name]
+    price = snapshot.prices.at(int(time.time()))[name]
     return Candidate(name, candidate_facts(name, model.spec, model.spec.provider, provider, price))

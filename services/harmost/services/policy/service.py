@@ -25,6 +25,7 @@ from harmost.core.errors import (
     RateLimited,
     Unsupported,
 )
+from harmost.core.policy.expiry import LatestTime
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import KINDS
 from harmost.core.resources.parse import Source, parse_sources
@@ -93,6 +94,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         self._store = store
         self._signer = signer
         self._running = loaded(store.latest())
+        self._latest = LatestTime()
         self._switches = Switches(store, self._revoke)
         self._watchers = Watchers(
             snapshot_to_proto(self._running, signer),
@@ -220,7 +222,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Decide on given facts."""
         snapshot = self.current()
         asked = _question(snapshot, request)
-        decision = snapshot.engine.decide(asked.request, asked.candidates)
+        decision = snapshot.engine.decide(
+            asked.request, asked.candidates, now_s=self._latest.at(int(time.time()))
+        )
         return policy_pb2.EvaluateResponse(decision=decision_to_proto(decision))
 
     async def Explain(
@@ -229,7 +233,10 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Decide on given facts, and say what each rule said."""
         snapshot = self.current()
         asked = _question(snapshot, request)
-        return traces_to_proto(*snapshot.engine.explain(asked.request, asked.candidates))
+        now_s = self._latest.at(int(time.time()))
+        return traces_to_proto(
+            *snapshot.engine.explain(asked.request, asked.candidates, now_s=now_s)
+        )
 
     async def Replay(
         self, request: policy_pb2.ReplayRequest, context: Context

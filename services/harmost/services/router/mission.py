@@ -11,7 +11,7 @@ A kill switch ends it from outside: what was used is settled and recorded, then 
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harmost.core.audit.rows import (
@@ -33,6 +33,7 @@ from harmost.core.errors import (
 )
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision
+from harmost.core.policy.expiry import LatestTime
 from harmost.core.resources.kinds import MissionProfileSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import HOPS
@@ -64,6 +65,7 @@ class MissionTools:
     endpoints: Endpoints
     router_id: str
     stats: Stats
+    latest: LatestTime = field(default_factory=LatestTime)
 
 
 class Mission:
@@ -83,7 +85,7 @@ class Mission:
         self._snapshot = snapshot
         self._tools = tools
         self._tls = tls
-        self._endpoints = tools.endpoints.all
+        self._endpoints = tools.endpoints.as_now()
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
@@ -166,13 +168,16 @@ class Mission:
             self._steps.append(step.name)
             turn = classify(self.call, step, self._outputs)
             before = self._decision
-            decision, vector = decide(self.call, step, turn, self._snapshot, tls=self._tls)
+            now_s = self._now_s()
+            decision, vector = decide(
+                self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s
+            )
             self._vectors.append(vector)
             self._decision = merged(before, decision)
             if decision.effect == "deny":
                 raise denied(decision)
             turn, decision = redact(turn, decision)
-            decision = choose(self.call, step, turn, decision, self._snapshot)
+            decision = choose(self.call, step, turn, decision, self._snapshot, now_s=now_s)
             self._decision = merged(before, decision)
             if not started:
                 started = True
@@ -180,6 +185,9 @@ class Mission:
             await self._exchange(index, step, turn, decision, listener)
             if self._last.finish_reason == "provider_broke":
                 return
+
+    def _now_s(self) -> int:
+        return self._tools.latest.at(int(time.time()))
 
     # --- exchange: choose → reserve → call → relay → settle, for each attempt -----------------------
 
@@ -235,8 +243,8 @@ class Mission:
             step_index=index,
             model=model,
             model_spec=spec,
-            endpoint=self._endpoints[spec.provider],
-            price=self._snapshot.prices[model],
+            endpoint=self._endpoints.get(spec.provider, spec.region),
+            price=self._snapshot.prices.at(self._now_s())[model],
             path=BudgetPath(
                 tenant=call.tenant,
                 profile=call.profile,

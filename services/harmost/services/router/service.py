@@ -107,8 +107,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             if _shared(principal.tenant, model.metadata.tenant)
         }
         page, token = _page(sorted(known), request.page_size, request.page_token)
+        prices = snapshot.prices.at(int(time.time()))
         return router_pb2.ListModelsResponse(
-            models=[model_info(name, known[name].spec, snapshot.prices[name]) for name in page],
+            models=[model_info(name, known[name].spec, prices[name]) for name in page],
             next_page_token=token,
         )
 
