@@ -75,7 +75,9 @@ def _facts_type() -> type[msgspec.Struct]:
 
 
 if TYPE_CHECKING:  # no type checker sees the fields of a type that is made
-    _Facts: Any
+
+    class _Facts(msgspec.Struct):
+        def __init__(self, *values: object) -> None: ...
 else:
     _Facts = _facts_type()
 
