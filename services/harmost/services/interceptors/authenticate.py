@@ -25,6 +25,7 @@ ADMIN = Principal(
     roles=frozenset({"caller", "author", "finance", "operator"}),
     claims=frozenset(field.name for field in router_pb2.Claims.DESCRIPTOR.fields),
 )
+KNOWN_MAX = 10_000  # keys that are remembered: all in use, of most deployments; 4 MB
 
 
 def authenticator(
@@ -37,12 +38,14 @@ def authenticator(
 ) -> Authenticate:
     """Authenticate by the deployment's own keys, in constant time, or by the running snapshot's.
 
-    What it makes raises Killed for a key or a principal that is revoked.
+    What it makes raises Killed for a key or a principal that is revoked. Keys that were found are
+    remembered by their digest until the snapshot changes or they end.
     """
     latest = LatestTime()
     own = [(_digest(service_key), SERVICE)]
     if admin_key is not None:
         own.append((_digest(admin_key), ADMIN))
+    known = _Known()
 
     def authenticate(token: str) -> Principal | None:
         shown = _digest(token)
@@ -50,9 +53,10 @@ def authenticator(
             if hmac.compare_digest(shown, digest):
                 return principal
         try:
-            found = snapshot().authenticate(token, latest.at(int(clock())))
+            running = snapshot()
         except NotPossibleNow:
             return None  # before the first snapshot only the mesh itself is known
+        found = known.principal(shown, token, running, latest.at(int(clock())))
         if found is None:
             return None
         stopped = revocations().of_caller(
@@ -60,15 +64,42 @@ def authenticator(
         )
         if stopped is not None:
             raise killed(stopped)
-        return Principal(
-            name=found.name,
-            tenant=found.tenant,
-            roles=frozenset(found.roles),
-            claims=frozenset(found.claims),
-            key_id=found.key_id,
-        )
+        return found
 
     return authenticate
+
+
+class _Known:
+    """Principals by the digest of their key, as one snapshot says. What is not known is not kept:
+    guesses push nobody out."""
+
+    def __init__(self) -> None:
+        self._snapshot: CompiledSnapshot | None = None
+        self._principals: dict[bytes, tuple[Principal, float]] = {}
+
+    def principal(
+        self, digest: bytes, token: str, snapshot: CompiledSnapshot, now_s: float
+    ) -> Principal | None:
+        """Whom `token` belongs to now; `digest` is its own."""
+        if snapshot is not self._snapshot:
+            self._snapshot = snapshot
+            self._principals.clear()
+        found = self._principals.get(digest)
+        if found is not None:
+            return found[0] if now_s < found[1] else None
+        caller = snapshot.authenticate(token, now_s)
+        if caller is None:
+            return None
+        principal = Principal(
+            name=caller.name,
+            tenant=caller.tenant,
+            roles=caller.roles,
+            claims=caller.claims,
+            key_id=caller.key_id,
+        )
+        if len(self._principals) < KNOWN_MAX:
+            self._principals[digest] = principal, caller.ends_s
+        return principal
 
 
 def _digest(key: str) -> bytes:
