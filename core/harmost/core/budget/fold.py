@@ -235,7 +235,7 @@ class LedgerFold:
                 rows = f"rows {sums.first} to {sums.last}" if sums.first else "no row"
                 where = rows if what in ("settled", "held", "debt") else "its leases"
                 self.tell(
-                    sums.first,
+                    0,
                     f"{balance.name} says {what} {said}, {where} add up to {folded}: "
                     f"{said - folded:+d}",
                 )
