@@ -94,6 +94,7 @@ def test_an_empty_ledger_adds_up() -> None:
         (7, {"counters": (1, 2, 3)}, "counter 3, of row 8, has no balance"),
         (7, {"counters": (1, 2, 2)}, "row 8 names a counter twice"),
         (8, {"settled": (-15, 1, 0)}, "row 9 corrects more, or less, than one balance"),
+        (8, {"debt": (0, 1, 0)}, "row 9 corrects more, or less, than one balance"),
         (8, {"kind": 9}, "row 9 is of no known kind: `9`"),
     ],
 )

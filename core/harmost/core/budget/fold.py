@@ -198,7 +198,11 @@ class LedgerFold:
             )
 
     def _adjust(self, row: LedgerRow) -> None:
-        if any(row.held) or sum(map(bool, row.settled)) != 1 or len(row.counters) != 1:
+        other_unit = any(
+            debt and not settled for debt, settled in zip(row.debt, row.settled, strict=True)
+        )
+        one = sum(map(bool, row.settled)) == 1 and len(row.counters) == 1
+        if any(row.held) or other_unit or not one:
             self.tell(row.sequence, f"row {row.sequence} corrects more, or less, than one balance")
 
     def _post(self, row: LedgerRow) -> None:
