@@ -121,7 +121,7 @@ def test_a_ledger_that_adds_up_passes(harmost: Any, data: Path) -> None:
         ("DROP INDEX entries_by_key; INSERT INTO entries SELECT (SELECT max(sequence) FROM entries) + 1, "
          "kind, key, fingerprint, created_ns, tenant, profile, agent_id, end_user_id, model, price_unknown, "
          "held_usd_nanos, held_tokens, held_requests, settled_usd_nanos, settled_tokens, settled_requests, "
-         "debt_usd_nanos, debt_tokens, counters, usage, warnings, budget, author, reason"
+         "debt_usd_nanos, debt_tokens, counters, usage, warnings, budget, author, reason, price_version"
          " FROM entries WHERE kind = 2 LIMIT 1", "closes attempt"),
     ],
 )  # fmt: skip
