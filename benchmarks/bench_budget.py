@@ -18,13 +18,7 @@ from _result import emit
 
 from harmost.core.budget.ledger import Counter, Hold, reserve, spin
 from harmost.core.budget.nodes import Amount, BudgetPath, compile_limits
-from harmost.core.budget.price import (
-    compile_price,
-    cost_usd_nanos,
-    output_tokens_within,
-    worst_case_usd_nanos,
-)
-from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata, Price
+from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
 from harmost.core.usage import TokenUsage
 from harmost.services.budget.requests import Reservation, Settlement
 from harmost.services.budget.store import BudgetStore
@@ -82,20 +76,6 @@ def bench_memory() -> None:
     emit("budget.hold15.twin_us", median_ns(in_python, CALLS // 10) / 1e3, "us", CALLS // 10)
 
 
-def bench_price() -> None:
-    """What the Router asks of prices for one attempt: worst case, output that fits, true cost."""
-    price = compile_price(Price(input="3", output="15", cached_input="0.3"))
-    usage = TokenUsage(input_tokens=1_000, cached_input_tokens=400, output_tokens=200)
-
-    def attempt() -> None:
-        for _ in range(CALLS):
-            worst_case_usd_nanos(price, input_tokens_max=1_000, output_tokens_max=1_024)
-            output_tokens_within(price, usd_nanos=10_000_000, input_tokens_max=1_000)
-            cost_usd_nanos(price, usage)
-
-    emit("budget.price.attempt_us", median_ns(attempt, CALLS) / 1e3, "us", CALLS)
-
-
 async def bench_ledger(directory: Path) -> None:
     """Durable rows of attempts that meet 15 counters, with CALLERS at once and then with one."""
     store = BudgetStore(directory / "budget.db")
@@ -136,7 +116,6 @@ async def bench_ledger(directory: Path) -> None:
 def main() -> None:
     """Print one JSON line for each measurement."""
     bench_memory()
-    bench_price()
     with tempfile.TemporaryDirectory(dir=".") as directory:
         asyncio.run(bench_ledger(Path(directory)))
 

@@ -4,6 +4,7 @@ import time
 
 import grpc
 import pytest
+from effort import transports
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from mesh import Mesh, eventually
@@ -25,7 +26,7 @@ from harmost.common.v1 import attempt_pb2, usage_pb2
 from harmost.router.v1 import router_pb2
 from harmost.telemetry.v1 import telemetry_pb2
 
-pytestmark = pytest.mark.parametrize("mesh", ["wire", "grpcio"], indirect=True, scope="module")
+pytestmark = pytest.mark.parametrize("mesh", transports(), indirect=True, scope="module")
 
 UNPRICED = """
 apiVersion: harmost.dev/v1

@@ -14,6 +14,7 @@ import grpc
 import psutil
 import pytest
 import yaml
+from effort import transports
 from mesh import Mesh, eventually, running_mesh
 
 from harmost.budget.v1 import budget_pb2
@@ -50,7 +51,7 @@ spec: {{models: [wide], output_tokens_max: 100000}}
 CROWD = Path(__file__).parents[1] / "support" / "crowd.py"
 
 
-@pytest.fixture(scope="module", params=["wire", "grpcio"])
+@pytest.fixture(scope="module", params=transports())
 def mesh(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Mesh]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import grpc
 import pytest
+from effort import transports
 from mesh import Mesh, eventually, running_mesh
 
 from harmost.budget.v1 import budget_pb2
@@ -21,7 +22,7 @@ STREAMS = 6
 LONG = "[[sandbox token_ms=20 latency_sigma=0 output_tokens=200]]"
 
 
-@pytest.fixture(scope="module", params=["wire", "grpcio"])
+@pytest.fixture(scope="module", params=transports())
 def mesh(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Mesh]:

@@ -11,6 +11,7 @@ from ngh2 import (
     Connection,
     DataReceived,
     NGH2Error,
+    PingReceived,
     RequestReceived,
     Role,
     Setting,
@@ -33,6 +34,7 @@ class Peer(asyncio.Protocol):
         self.bodies: dict[int, bytes] = {}
         self.closed: dict[int, int] = {}  # stream: error code
         self.streams_most = 0
+        self.pings = 0
         self.is_lost = False
         self._open: set[int] = set()
 
@@ -70,6 +72,8 @@ class Peer(asyncio.Protocol):
             elif isinstance(event, StreamClosed):
                 self.closed[event.stream_id] = event.error_code
                 self._open.discard(event.stream_id)
+            elif isinstance(event, PingReceived):
+                self.pings += 1
         self.flush()
         self.server.wake()
 

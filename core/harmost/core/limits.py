@@ -2,11 +2,26 @@
 
 __all__ = [
     "CANDIDATES_MAX",
+    "CEL_CHARS_MAX",
+    "CEL_COST_MAX",
+    "CEL_DEPTH_MAX",
+    "CEL_FACTS_BYTES_MAX",
+    "CEL_IR_BYTES_MAX",
+    "CEL_ITEMS_MAX",
+    "CEL_LOCALS_MAX",
+    "CEL_NODES_MAX",
+    "CEL_SCRATCH_BYTES_MAX",
+    "CEL_VISITS_MAX",
     "DOCUMENTS_BYTES_MAX",
     "DOCUMENTS_MAX",
     "ERROR_MESSAGE_CHARS_MAX",
     "GRPC_MESSAGE_BYTES_MAX",
     "INPUT_BYTES_MAX",
+    "POLICY_LINT_PAIRS_MAX",
+    "POLICY_LINT_STEPS_MAX",
+    "POLICY_SEARCH_STEPS_MAX",
+    "POLICY_TESTS_MAX",
+    "POLICY_VARIABLES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
     "RULES_MAX",
     "RULE_CITATIONS_MAX",
@@ -36,6 +51,33 @@ RULES_MAX = 20_000
 RULE_MESSAGE_CHARS_MAX = 500
 RULE_NAME_CHARS_MAX = 100  # its own, and that of each source it cites
 RULE_CITATIONS_MAX = 8
+# Variables of one policy document: more than a person keeps in mind; each is compiled on its own.
+POLICY_VARIABLES_MAX = 100
+# Tests of one run: each takes some 0.1 ms, more where rules are many.
+POLICY_TESTS_MAX = 10_000
+# Values that one question of the linter tries, some 100 ms, and all of its questions together, a
+# minute. Then it says that it does not know.
+POLICY_SEARCH_STEPS_MAX = 5_000
+POLICY_LINT_STEPS_MAX = 3_000_000
+POLICY_LINT_PAIRS_MAX = 20_000  # of rules that are held against each other, some 1 ms each
+# CEL. Longer than any condition that a person reads; cel-cpp itself stops at 100,000.
+CEL_CHARS_MAX = 8_192
+# Nodes of one tree, document variables put in: more than `CEL_CHARS_MAX` characters can say alone.
+CEL_NODES_MAX = 8_192
+# Of a tree. cel-cpp parses 32 deep; variables add their own depth. Evaluation recurses in C.
+CEL_DEPTH_MAX = 128
+CEL_LOCALS_MAX = 8  # macros inside each other: each multiplies the cost of the ones around it
+CEL_IR_BYTES_MAX = 1024 * 1024
+# Estimated node visits of one evaluation, refused above it when compiled: about a millisecond.
+CEL_COST_MAX = 100_000
+# Items that all macros of one evaluation may visit: what cel-cpp allows.
+CEL_ITEMS_MAX = 10_000
+# Nodes that they may visit in it: about ten milliseconds.
+CEL_VISITS_MAX = 1_000_000
+# Facts of one call or candidate, and constants of one program, in C: 32 bytes a value.
+CEL_FACTS_BYTES_MAX = 16 * 1024 * 1024
+# Strings and lists that one evaluation may make; none is made by conditions of the usual kinds.
+CEL_SCRATCH_BYTES_MAX = 1024 * 1024
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

@@ -95,7 +95,9 @@ def test_a_when_that_is_decided_without_a_skipped_step_is_what_it_is() -> None:
 
 
 def test_a_when_that_fails_on_values_that_are_there_fails_the_step() -> None:
-    with pytest.raises(StepFailed, match="`when` of step `resolve` cannot be evaluated: divide by"):
+    with pytest.raises(
+        StepFailed, match="`when` of step `resolve` cannot be evaluated: division by"
+    ):
         runs("10 / steps.empathy.divisor > 1", {"empathy": {"score": 1, "divisor": 0}})
 
 

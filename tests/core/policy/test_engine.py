@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from harmost.core.policy.decision import Decision, Redaction
 from harmost.core.policy.engine import Candidate, Engine, compile_policies
+from harmost.core.policy.expiry import LatestTime
 from harmost.core.policy.facts import FactValue
-from harmost.core.resources.kinds import Metadata, PolicySpec, Redact, Rule
+from harmost.core.resources.kinds import (
+    Metadata,
+    PolicyException,
+    PolicySpec,
+    Redact,
+    Rollout,
+    Rule,
+)
 
 US = Candidate("us", {"model.name": "us", "model.region": "US"})
 EU = Candidate("eu", {"model.name": "eu", "model.region": "EEA"})
@@ -20,6 +28,7 @@ REQUEST: Mapping[str, FactValue] = {
     "data.classes": ["pan", "personal"],
     "subject.region": "EEA",
 }
+NOW_S = 1_800_000_000
 IN_EU = 'model.region == "EEA"'
 BROKEN = 'labels["absent"] == "x"'
 
@@ -31,7 +40,7 @@ def engine(*rules: Rule, tenant: str = "") -> Engine:
 
 
 def decide(*rules: Rule, candidates: Sequence[Candidate] = (US, EU)) -> Decision:
-    return engine(*rules).decide(REQUEST, candidates)
+    return engine(*rules).decide(REQUEST, candidates, now_s=NOW_S)
 
 
 def named(decision: Decision) -> list[str]:
@@ -134,7 +143,7 @@ def test_an_allow_excepts_from_no_deny_of_a_tenant_above(
             PolicySpec(rules=(Rule(name="never", deny="x"),)),
         ),
     ]
-    decision = compile_policies(policies, generation=1).decide(REQUEST, [EU])
+    decision = compile_policies(policies, generation=1).decide(REQUEST, [EU], now_s=NOW_S)
     assert decision.effect == effect
 
 
@@ -221,27 +230,27 @@ def test_a_condition_that_cannot_be_evaluated_restricts_and_says_so() -> None:
     decision = decide(Rule(name="a", when=BROKEN, deny="x"))
     assert denied_by(decision) == "a"
     assert decision.denied_by is not None
-    assert "Key not found" in decision.denied_by.error
+    assert "no such key" in decision.denied_by.error
     capped = decide(Rule(name="a", when=BROKEN, cap_output_tokens=5))
     assert capped.output_tokens_max == 5
-    assert "Key not found" in capped.hits[0].error
+    assert "no such key" in capped.hits[0].error
     assert decide(Rule(name="a", when=BROKEN, redact=Redact(classes=("pan",)))).redactions
 
 
 def test_a_condition_that_cannot_be_evaluated_never_grants() -> None:
     rules = Rule(name="a", deny="x"), Rule(name="b", when=BROKEN, allow=True, priority=1)
-    decision, traces = engine(*rules).explain(REQUEST, [EU])
+    decision, traces = engine(*rules).explain(REQUEST, [EU], now_s=NOW_S)
     assert decision.effect == "deny"
     assert named(decision) == ["a"]
     assert [(trace.hit.rule, trace.matched) for trace in traces] == [("b", False), ("a", True)]
-    assert "Key not found" in traces[0].hit.error
+    assert "no such key" in traces[0].hit.error
 
 
 def test_a_require_that_cannot_be_evaluated_is_not_met() -> None:
     decision = decide(Rule(name="a", require=f"{BROKEN} && {IN_EU}"))
     # For the American model the condition is false whatever the label is; for the other it is unknown.
     assert denied_by(decision) == "a"
-    assert "Key not found" in decision.exclusions[1].hit.error
+    assert "no such key" in decision.exclusions[1].hit.error
 
 
 def test_an_error_that_does_not_matter_is_none() -> None:
@@ -250,7 +259,7 @@ def test_an_error_that_does_not_matter_is_none() -> None:
 
 def test_a_fact_of_another_type_restricts() -> None:
     rule = Rule(name="a", when="input.tokens > 5", deny="x")
-    decision = engine(rule).decide({"input.tokens": "many"}, [EU])
+    decision = engine(rule).decide({"input.tokens": "many"}, [EU], now_s=NOW_S)
     assert decision.effect == "deny"
     assert decision.hits[0].error
 
@@ -261,7 +270,7 @@ def test_an_absent_fact_has_its_default() -> None:
         Rule(name="b", when="!channel.tls && size(data.classes) == 0", cap_output_tokens=2),
         Rule(name="c", when='model.region == ""', cap_output_tokens=3),
     )
-    assert named(engine(*rules).decide({}, [Candidate("m", {})])) == ["a", "b", "c"]
+    assert named(engine(*rules).decide({}, [Candidate("m", {})], now_s=NOW_S)) == ["a", "b", "c"]
 
 
 def test_without_candidates_rules_about_the_call_decide_alone() -> None:
@@ -297,27 +306,131 @@ def test_a_require_may_ask_about_the_call() -> None:
 )
 def test_a_policy_binds_its_tenant_and_all_below(owner: str, tenant: str, binds: bool) -> None:
     bound = engine(Rule(name="a", deny="x"), tenant=owner)
-    assert (bound.decide({"request.tenant": tenant}, [EU]).effect == "deny") is binds
-    _, traces = bound.explain({"request.tenant": tenant}, [EU])
+    assert (bound.decide({"request.tenant": tenant}, [EU], now_s=NOW_S).effect == "deny") is binds
+    _, traces = bound.explain({"request.tenant": tenant}, [EU], now_s=NOW_S)
     assert len(traces) == binds
 
 
 def test_hostile_tenants_leave_nothing_behind() -> None:
     bound = engine(Rule(name="a", when="channel.tls", deny="x"), tenant="acme")
     for number in range(1_000):
-        bound.decide({"request.tenant": f"acme/{number}"}, [])
-        bound.decide({"request.tenant": f"other/{number}"}, [])
+        bound.decide({"request.tenant": f"acme/{number}"}, [], now_s=NOW_S)
+        bound.decide({"request.tenant": f"other/{number}"}, [], now_s=NOW_S)
     assert len(vars(bound)["_views"]) == 2
 
 
 def test_explain_gives_the_decision_and_every_rule_in_order() -> None:
     rules = Rule(name="a", when="false", deny="x"), Rule(name="b", require=IN_EU, priority=1)
-    decision, traces = engine(*rules).explain(REQUEST, [US, EU])
-    assert decision == engine(*rules).decide(REQUEST, [US, EU])
+    decision, traces = engine(*rules).explain(REQUEST, [US, EU], now_s=NOW_S)
+    assert decision == engine(*rules).decide(REQUEST, [US, EU], now_s=NOW_S)
     assert [(trace.hit.rule, trace.matched, trace.when) for trace in traces] == [
         ("b", True, ""),
         ("a", False, "false"),
     ]
+
+
+PILOT = PolicyException(
+    name="pilot",
+    when=IN_EU,
+    owner="ann",
+    approver="bob",
+    expires="2027-01-31T00:00:00Z",
+    reason="pilot",
+    priority=1,
+)
+ENDS_S = 1_801_353_600
+
+
+def with_pilot() -> Engine:
+    policy = PolicySpec(rules=(Rule(name="a", deny="x"),), exceptions=(PILOT,))
+    return compile_policies([(Metadata(name="p"), policy)], generation=1)
+
+
+def test_an_exception_counts_until_it_expires_and_then_is_not_asked() -> None:
+    before = with_pilot().decide(REQUEST, [US, EU], now_s=ENDS_S - 1)
+    assert (before.candidates, named(before)) == (("eu",), ["pilot", "a"])
+    assert (before.hits[0].approver, before.hits[0].expires_s) == ("bob", ENDS_S)
+    after = with_pilot().decide(REQUEST, [US, EU], now_s=ENDS_S)
+    assert (denied_by(after), named(after)) == ("a", ["a"])
+    _, traces = with_pilot().explain(REQUEST, [US, EU], now_s=ENDS_S)
+    assert [trace.hit.rule for trace in traces] == ["a"]
+
+
+def test_a_clock_set_back_revives_no_exception() -> None:
+    pilot, latest = with_pilot(), LatestTime()
+    effects = [
+        pilot.decide(REQUEST, [EU], now_s=latest.at(clock_s)).effect
+        for clock_s in (ENDS_S - 1, ENDS_S, ENDS_S - 1, 0)
+    ]
+    assert effects == ["allow", "deny", "deny", "deny"]
+
+
+def priced(name: str, input_usd_picos: int, output_usd_picos: int) -> Candidate:
+    return Candidate(
+        name,
+        {
+            "model.name": name,
+            "model.price_known": True,
+            "model.input_usd_picos_per_token": input_usd_picos,
+            "model.output_usd_picos_per_token": output_usd_picos,
+        },
+    )
+
+
+CHEAP, DEAR = priced("cheap", 1_000_000, 3_000_000), priced("dear", 1_000_000, 3_000_001)
+TOKENS: Mapping[str, FactValue] = {"input.tokens": 1_000, "output.tokens_max": 1_000}
+
+
+def test_a_price_cap_takes_out_what_is_above_it_and_bounds_the_ceiling() -> None:
+    # A thousand tokens in and out for $1 and $3 a million each: $0.002 for a thousand tokens.
+    capped = engine(Rule(name="a", cap_usd_per_1k_tokens="0.002"))
+    decision = capped.decide(TOKENS, [CHEAP, DEAR], now_s=0)
+    assert decision.candidates == ("cheap",)
+    assert decision.usd_nanos_per_1k_tokens_max == 2_000_000
+    assert [(each.model, each.hit.effect) for each in decision.exclusions] == [
+        ("dear", "cap_price")
+    ]
+
+
+def test_a_price_cap_takes_out_what_has_no_known_price() -> None:
+    capped = engine(Rule(name="a", cap_usd_per_1k_tokens="1000"))
+    assert denied_by(capped.decide(TOKENS, [US], now_s=0)) == "a"
+
+
+def test_a_price_cap_fails_closed_where_the_sum_has_no_64_bits() -> None:
+    capped = engine(Rule(name="a", cap_usd_per_1k_tokens="0.002"))
+    decision = capped.decide({"input.tokens": 2**62}, [priced("m", 4, 4)], now_s=0)
+    assert denied_by(decision) == "a"
+    assert decision.exclusions[0].hit.error
+
+
+def test_the_tightest_price_cap_counts_and_only_where_it_matches() -> None:
+    rules = [
+        Rule(name="a", cap_usd_per_1k_tokens="0.5"),
+        Rule(name="b", cap_usd_per_1k_tokens="0.25"),
+        Rule(name="c", cap_usd_per_1k_tokens="0.125", when='purpose == "x"'),
+    ]
+    assert (
+        engine(*rules).decide(TOKENS, [CHEAP], now_s=0).usd_nanos_per_1k_tokens_max == 250_000_000
+    )
+    assert decide().usd_nanos_per_1k_tokens_max == 0
+
+
+def test_a_price_cap_in_shadow_is_named_only_where_it_would_take_one() -> None:
+    shadow = engine(Rule(name="a", cap_usd_per_1k_tokens="0.002", mode="shadow"))
+    both = shadow.decide(TOKENS, [CHEAP, DEAR], now_s=0)
+    assert (named(both), both.candidates) == (["a"], ("cheap", "dear"))
+    assert both.usd_nanos_per_1k_tokens_max == 0
+    assert named(shadow.decide(TOKENS, [CHEAP], now_s=0)) == []
+
+
+def test_a_rollout_enforces_for_some_tenants_and_names_itself_for_the_others() -> None:
+    rolled = engine(Rule(name="a", deny="x", rollout=Rollout(percent=50, otherwise="shadow")))
+    effects: dict[str, str] = {}
+    for number in range(40):
+        decision = rolled.decide({"request.tenant": f"acme/{number}"}, [EU], now_s=0)
+        effects[decision.effect] = decision.hits[0].mode
+    assert effects == {"deny": "enforce", "allow": "shadow"}
 
 
 # Random policies against the table, read literally.
@@ -403,7 +516,7 @@ def test_random_policies_decide_as_the_table_says_in_any_order(
     shuffled = [rule for rule, _, _ in rules]
     random.Random(seed).shuffle(shuffled)
     for ordered in ([rule for rule, _, _ in rules], shuffled):
-        decision = engine(*ordered).decide({}, candidates)
+        decision = engine(*ordered).decide({}, candidates, now_s=NOW_S)
         redactions = {each.data_class: each.how for each in decision.redactions}
         assert oracle(rules) == (
             decision.effect,

@@ -6,14 +6,21 @@ import pytest
 from harmost.core.limits import RULES_MAX
 from harmost.core.policy.decision import Redaction
 from harmost.core.policy.engine import compile_policies
+from harmost.core.policy.front import fact_environment
 from harmost.core.policy.rules import (
     CompiledRule,
     PoliciesRefused,
     RuleError,
     compile_rules,
-    fact_environment,
 )
-from harmost.core.resources.kinds import Metadata, PolicySpec, Redact, Rule
+from harmost.core.resources.kinds import (
+    Metadata,
+    PolicyException,
+    PolicySpec,
+    Redact,
+    Rollout,
+    Rule,
+)
 
 
 def compiled(*rules: Rule) -> tuple[CompiledRule, ...]:
@@ -50,6 +57,8 @@ def test_a_hit_names_policy_rule_effect_mode_message_and_citations() -> None:
         "message": "no cards",
         "citations": ("PCI DSS 3.4.1",),
         "error": "",
+        "approver": "",
+        "expires_s": 0,
     }
 
 
@@ -61,8 +70,7 @@ def test_a_problem_in_cel_has_policy_rule_field_line_and_column() -> None:
     assert error == RuleError(
         policy="p",
         rule="bad",
-        rule_index=1,
-        field="when",
+        path=("rules", 1, "when"),
         line=2,
         column=5,
         message="`purpos` is not known: did you mean `purpose`?",
@@ -90,6 +98,20 @@ def test_violations_are_the_errors_for_people() -> None:
         (Rule(name="a", deny="x", cites=("y",) * 9), "cites", "cites 9 sources"),
         (Rule(name="a", redact=Redact(classes=())), "redact", "name some of `email`, `pan`"),
         (Rule(name="a", redact=Redact(classes=("ssn",))), "redact", "`ssn` cannot be redacted"),
+        (Rule(name="a", deny="x", cap_usd_per_1k_tokens="1"), "name", "`deny` and `cap_usd_per_1k"),
+        (Rule(name="a", cap_usd_per_1k_tokens="0.00"), "cap_usd_per_1k_tokens", "not above 0"),
+        (
+            Rule(name="a", cap_usd_per_1k_tokens="1e3"),
+            "cap_usd_per_1k_tokens",
+            "not a decimal number",
+        ),
+        (Rule(name="a", deny="x", rollout=Rollout(percent=101)), "rollout", "write 0 to 100"),
+        (Rule(name="a", deny="x", rollout=Rollout(percent=-1)), "rollout", "write 0 to 100"),
+        (
+            Rule(name="a", deny="x", mode="warn", rollout=Rollout(percent=5)),
+            "rollout",
+            "mode `warn` is enforced for no one",
+        ),
         (Rule(name="a", require="model.name"), "require", "gives a string, not a bool"),
         (Rule(name="a", require='model.regio == ""'), "require", "`model.region`?"),
         (Rule(name="a", when="purpose == 1", deny="x"), "when", "no matching overload"),
@@ -105,7 +127,7 @@ def test_a_rule_that_means_nothing_is_refused(rule: Rule, field: str, said: str)
 
 def test_two_rules_of_a_policy_may_not_share_a_name() -> None:
     (error,) = errors(Rule(name="a", deny="x"), Rule(name="a", deny="y"))
-    assert (error.rule_index, error.field) == (1, "name")
+    assert error.path == ("rules", 1, "name")
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -150,4 +172,89 @@ def test_more_rules_than_the_bound_are_refused() -> None:
 
 
 def test_no_policies_are_fine() -> None:
-    assert compile_policies([], generation=1).decide({}, []).effect == "allow"
+    assert compile_policies([], generation=1).decide({}, [], now_s=0).effect == "allow"
+
+
+def exception(**said: str) -> PolicyException:
+    fields = {
+        "name": "pilot",
+        "when": 'request.profile == "pilot"',
+        "owner": "ann@acme",
+        "approver": "bob@acme",
+        "expires": "2027-01-31T00:00:00Z",
+        "reason": "pilot until the new region is there",
+    }
+    return PolicyException(**(fields | said))
+
+
+def compiled_exception(**said: str) -> CompiledRule:
+    policy = PolicySpec(exceptions=(exception(**said),))
+    (rule,) = compile_rules([(Metadata(name="p"), policy)], fact_environment())
+    return rule
+
+
+def test_an_exception_is_an_allow_that_names_reason_approver_and_end() -> None:
+    rule = compiled_exception()
+    assert rule.hit.effect == "allow"
+    assert rule.hit.message == "pilot until the new region is there"
+    assert rule.hit.approver == "bob@acme"
+    assert rule.hit.expires_s == rule.expires_s == 1_801_353_600
+    assert rule.owner == "ann@acme"
+    assert not rule.rests(1_801_353_599)
+    assert rule.rests(1_801_353_600)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("approver", "ann@acme", "owns the exception: another has to approve it"),
+        ("approver", " Ann@ACME ", "owns the exception: another has to approve it"),
+        ("approver", "", "`approver` is empty"),
+        ("owner", " ", "`owner` is empty"),
+        ("reason", "", "`reason` is empty"),
+        ("when", "", "`when` is empty"),
+        ("name", "", "`name` is empty"),
+        ("expires", "2027-01-31", "is no time: write RFC 3339"),
+        ("expires", "2027-01-31T00:00:00", "is no time: write RFC 3339"),
+        ("expires", "2027-02-31T00:00:00Z", "no time of the calendar"),
+        ("when", "purpos == 1", "did you mean `purpose`?"),
+        ("reason", "x" * 501, "longer than 500 characters"),
+    ],
+)
+def test_an_exception_that_nobody_can_answer_for_is_refused(
+    field: str, value: str, said: str
+) -> None:
+    policy = PolicySpec(exceptions=(exception(**{field: value}),))
+    with pytest.raises(PoliciesRefused) as refused:
+        compile_rules([(Metadata(name="p"), policy)], fact_environment())
+    (error,) = refused.value.errors
+    assert error.path == ("exceptions", 0, field)
+    assert said in error.message
+
+
+def test_an_exception_that_has_expired_is_sound() -> None:
+    assert compiled_exception(expires="2001-01-01T00:00:00Z").rests(1_000_000_000)
+
+
+def test_a_rule_and_an_exception_of_a_policy_may_not_share_a_name() -> None:
+    policy = PolicySpec(rules=(Rule(name="pilot", deny="x"),), exceptions=(exception(),))
+    with pytest.raises(PoliciesRefused) as refused:
+        compile_rules([(Metadata(name="p"), policy)], fact_environment())
+    (violation,) = refused.value.violations
+    assert violation.field == "p.exceptions[0].name"
+    assert violation.description.startswith("exception `pilot` of policy `p`: another rule")
+
+
+def test_the_owner_of_a_policy_answers_for_rules_that_name_none() -> None:
+    policy = PolicySpec(
+        rules=(Rule(name="a", deny="x"), Rule(name="b", deny="x", owner="bob")), owner="ann"
+    )
+    rules = compile_rules([(Metadata(name="p"), policy)], fact_environment())
+    assert [rule.owner for rule in rules] == ["ann", "bob"]
+
+
+def test_a_rule_in_rollout_has_another_mode_elsewhere() -> None:
+    (rule,) = compiled(Rule(name="a", deny="x", rollout=Rollout(percent=0, otherwise="shadow")))
+    assert (rule.hit.mode, rule.hit_of("acme").mode) == ("enforce", "shadow")
+    (all_of_them,) = compiled(Rule(name="a", deny="x", rollout=Rollout(percent=100)))
+    assert all_of_them.hit_of("acme").mode == "enforce"

@@ -104,6 +104,13 @@ def test_what_is_not_asked_for_is_not_sent() -> None:
     }  # fmt: skip
 
 
+def test_a_service_tier_is_asked_for() -> None:
+    request = CODEC.request(
+        UpstreamRequest(vendor_model_id="m", messages=(), output_tokens_max=1, service_tier="flex")
+    )
+    assert json.loads(request.body)["service_tier"] == "flex"
+
+
 def test_an_empty_secret_sends_no_header() -> None:
     assert CODEC.auth_headers("") == {}
     assert CODEC.auth_headers("k") == {"authorization": "Bearer k"}

@@ -36,6 +36,13 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
         ("base_url: http://h, idle_timeout_ms: -5", "`idle_timeout_ms` -5 is out of range"),
         ("base_url: http://h, total_timeout_ms: 100", "`total_timeout_ms` is less than a timeout within it"),
         ("base_url: http://h, connections_max: 0", "`connections_max` 0"),
+        ("base_url: http://h, ping_after_ms: 10", "`ping_after_ms` 10 is out of range: write at least 1000"),
+        ("base_url: http://h, ping_timeout_ms: 0", "`ping_timeout_ms` 0 is out of range"),
+        ("base_url: http://h, regions: {EEA: ftp://x}", "the address of `EEA` `ftp://x` is no URL"),
+        (f"base_url: http://h, regions: {{EEA: 'http://u:{SECRET}@x'}}", "the address of `EEA` carries credentials"),
+        ("base_url: http://h, regions: {'': http://x}", "a region has no name: write one like `EEA`"),
+        ("base_url: http://h, region: US, regions: {US: http://x}", "`regions` names `US`, which `base_url` is in"),
+        ("base_url: http://h, regions: {" + ", ".join(f"r{n}: http://x" for n in range(65)) + "}", "`regions` has 65 entries, more than 64"),
         ("base_url: http://h, retention_days: -1", "`retention_days` -1"),
         ("base_url: http://h, usage_path: usage", "`usage_path` is no path"),
     ],
@@ -43,6 +50,11 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
 def test_provider(problems: Problems, document: Make, spec: str, expected: str) -> None:
     (found,) = tell(problems, document, "Provider", f"{{codec: openai, {spec}}}")
     assert expected in found
+
+
+def test_pings_can_be_left_out(problems: Problems, document: Make) -> None:
+    spec = "{codec: openai, base_url: 'https://h', ping_after_ms: 0}"
+    assert tell(problems, document, "Provider", spec) == []
 
 
 @pytest.mark.parametrize("http2", ["auto", "true", "false"])
@@ -69,6 +81,17 @@ def test_credentials_are_a_reference(problems: Problems, document: Make, referen
         ("vendor_model_id: v, price: {input: cheap, output: '1'}", "`price`: `cheap` is not a decimal number"),
         ("vendor_model_id: v, price: {input: '-1', output: '1'}", "`-1` is not a decimal number"),
         ("vendor_model_id: v, price: {input: '0.0000001', output: '1'}", "more than 6 decimals"),
+        ("vendor_model_id: v, price: cheap", "`spec.price` cannot be `cheap`: write one of auto, unknown"),
+        ("vendor_model_id: v, price: 3", "`spec.price` cannot be `3`: write one of auto, unknown"),
+        ("vendor_model_id: v, price: {input: 3, output: '1'}", "`spec.price.input` must be text, not a bare number"),
+        ("vendor_model_id: v, price: [{input: '3'}]", "`spec.price[0].output` is missing: add it"),
+        ("vendor_model_id: v, price: []", "`price`: 0 prices: state 1 to 100"),
+        ("vendor_model_id: v, price: [{from: tomorrow, input: '3', output: '1'}]", "`price`: `from` `tomorrow` is no day"),
+        ("vendor_model_id: v, price: {input: '-3', output: '1'}", "`price`: `-3` is not a decimal number"),
+        ("vendor_model_id: v, price: {input: '99999999', output: '1'}", "state less"),
+        ("vendor_model_id: v, price: {input: '3', output: '1', tools: {t: free}}", "`price`: `free` is not a decimal number"),
+        ("vendor_model_id: v, service_tier: flex, price: {input: '3', output: '1'}", "says nothing of the service tier `flex`: add it to `service_tiers`"),
+        ("vendor_model_id: v, service_tier: batch", "`spec.service_tier` cannot be `batch`"),
     ],
 )  # fmt: skip
 def test_model(problems: Problems, document: Make, spec: str, expected: str) -> None:
@@ -170,3 +193,23 @@ def test_step_condition_over_an_unknown_output_is_placed(
     spec = "spec:\n  steps:\n    - {name: a, models: [small]}\n    - name: b\n      models: [small]\n      when: steps.a.score > 1\n"
     (found,) = problems(document("MissionProfile", spec))
     assert found.startswith("t.yaml:9:20 step `b`: ")
+
+
+def test_a_service_tier_goes_only_to_a_codec_that_has_one(
+    problems: Problems, document: Make
+) -> None:
+    provider = document("Provider", "spec: {codec: anthropic, base_url: http://h}", name="p")
+    model = document(
+        "Model", "spec: {provider: p, vendor_model_id: m, service_tier: flex}", name="m"
+    )
+    (found,) = problems(f"{provider}---\n{model}")
+    assert "`service_tier` `flex` cannot be asked of codec `anthropic`: remove it" in found
+
+
+def test_a_price_list_is_one_that_is_built_in(problems: Problems, document: Make) -> None:
+    provider = document(
+        "Provider", "spec: {codec: openai, base_url: http://h, price_list: acme}", name="p"
+    )
+    model = document("Model", "spec: {provider: p, vendor_model_id: m}", name="m")
+    (found,) = problems(f"{provider}---\n{model}")
+    assert "the built-in list has no vendor `acme`: it knows anthropic, " in found

@@ -51,6 +51,34 @@ def test_names_that_lead_nowhere_are_told(
     assert any(expected in found for found in problems(document(kind, spec)))
 
 
+REGIONAL = "spec: {codec: openai, base_url: 'https://us', region: US, regions: {EEA: 'https://eu'}}"
+
+
+@pytest.mark.parametrize("region", ["", "US", "EEA"])
+def test_a_model_is_where_its_provider_has_an_address(
+    problems: Problems, document: Make, region: str
+) -> None:
+    model = f"spec: {{provider: far, vendor_model_id: v, region: '{region}'}}"
+    documents = document("Provider", REGIONAL, name="far") + "---\n" + document("Model", model)
+    assert problems(documents) == []
+
+
+def test_a_model_where_its_provider_has_no_address_is_told(
+    problems: Problems, document: Make
+) -> None:
+    provider = document("Provider", REGIONAL, name="far")
+    model = document("Model", "spec: {provider: far, vendor_model_id: v, region: UK}")
+    (found,) = problems(f"{provider}---\n{model}")
+    assert found == (
+        "t.yaml:9:51 provider `far` has no address in `UK`: "
+        "add its address to `regions` of that one"
+    )
+    assert (
+        problems(document("Model", "spec: {provider: vendor, vendor_model_id: v, region: UK}"))
+        == []
+    )
+
+
 def test_tenant_that_does_not_exist_is_told(problems: Problems, document: Make) -> None:
     assert problems(document("Budget", LIMIT, tenant="acme/retial")) == [
         "t.yaml:3:29 tenant `acme/retial` does not exist: add a `Tenant` document of that name"
@@ -96,3 +124,21 @@ def test_key_id_of_two_principals_is_told_without_the_other(
 def test_many_wrong_names_get_an_answer_in_time(problems: Problems, document: Make) -> None:
     models = ", ".join(f"model-{n}" for n in range(2_000))
     assert len(problems(document("MissionProfile", f"spec: {{models: [{models}]}}"))) == 100
+
+
+PRICED = "spec: {provider: vendor, vendor_model_id: v, price: {input: '0', output: '0'}}"
+
+
+def test_price_is_stated_only_where_the_provider_is_paid(
+    problems: Problems, document: Make
+) -> None:
+    (found,) = problems(document("Model", PRICED, name="free"))
+    assert found.startswith("t.yaml:4:53 provider `vendor` belongs to the deployment, so only")
+
+
+def test_price_of_a_tenants_own_provider_is_its_own(problems: Problems, document: Make) -> None:
+    provider = document(
+        "Provider", "spec: {codec: openai, base_url: 'https://own.example.com'}", name="own"
+    )
+    model = document("Model", PRICED.replace("vendor,", "own,"), name="free")
+    assert problems(f"{provider}---\n{model}") == []

@@ -25,7 +25,7 @@ def with_key(expires: str = "") -> tuple[str, CompiledSnapshot]:
 
 def test_nothing_is_a_snapshot_too() -> None:
     snapshot = compile_snapshot(0, ())
-    assert snapshot.engine.decide({}, ()).effect == "allow"
+    assert snapshot.engine.decide({}, (), now_s=0).effect == "allow"
     assert snapshot.authenticate("anything", 0) is None
 
 
@@ -50,8 +50,8 @@ def test_key_ends_when_it_expires() -> None:
     assert snapshot.authenticate(token, ENDS_S) is None
 
 
-def test_models_without_price_have_none(base: tuple[ParsedDocument, ...]) -> None:
-    assert compile_snapshot(1, base).prices == {"small": None}
+def test_models_that_no_list_knows_have_no_price(base: tuple[ParsedDocument, ...]) -> None:
+    assert compile_snapshot(1, base).prices.at(0) == {"small": None}
 
 
 def test_profile_of_models_has_one_step(base: tuple[ParsedDocument, ...], parse: Parse) -> None:
@@ -68,4 +68,7 @@ def test_order_of_documents_changes_nothing(base: tuple[ParsedDocument, ...]) ->
 
 @pytest.mark.parametrize("generation", [1, 7])
 def test_decisions_name_their_generation(generation: int) -> None:
-    assert compile_snapshot(generation, ()).engine.decide({}, ()).snapshot_generation == generation
+    assert (
+        compile_snapshot(generation, ()).engine.decide({}, (), now_s=0).snapshot_generation
+        == generation
+    )

@@ -11,7 +11,10 @@ MODELS = {
     "small": ModelSpec(provider="p", vendor_model_id="s", context_tokens_max=50),
     "old": ModelSpec(provider="p", vendor_model_id="o", status="retired"),
 }
-PRICES = {name: compile_price(m.price) if m.price else None for name, m in MODELS.items()}
+PRICES = {
+    name: compile_price(m.price) if isinstance(m.price, Price) else None
+    for name, m in MODELS.items()
+}
 
 
 def choose(

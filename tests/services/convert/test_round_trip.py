@@ -45,6 +45,9 @@ usages = st.builds(
     cache_write_1h_input_tokens=counts,
     output_tokens=counts,
     reasoning_output_tokens=counts,
+    audio_input_tokens=counts,
+    audio_output_tokens=counts,
+    tool_calls=st.dictionaries(names, counts, max_size=2),
     exact=st.booleans(),
 )
 hits = st.builds(
@@ -84,6 +87,7 @@ attempts = st.builds(
     step_index=small,
     held_usd_nanos=nanos,
     provider_response_id=names,
+    price_version=names,
 )
 outcomes = st.builds(Outcome, name=names, score_permille=st.integers(0, 1000), reported_at_ns=nanos)
 records = st.builds(

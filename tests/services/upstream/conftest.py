@@ -117,8 +117,8 @@ class Calls:
         self.port = port
         self.spec = spec
 
-    def endpoint(self, vendor: str = "openai", **spec: Any) -> Endpoint:
-        """The server as a provider; timeouts that a busy machine keeps unless told otherwise."""
+    def endpoint(self, vendor: str = "openai", *, at: str = "", **spec: Any) -> Endpoint:
+        """The server as a provider, at one of its regions; timeouts that a busy machine keeps."""
         given = {
             "codec": vendor,
             "base_url": f"http://127.0.0.1:{self.port}{BASES[vendor]}",
@@ -130,7 +130,8 @@ class Calls:
             **spec,
         }
         environment = {"SECRET": "very-secret"}
-        return Endpoint.of("acme", ProviderSpec(**given), environment=environment)
+        whole = Endpoint.of("acme", ProviderSpec(**given), environment=environment)
+        return whole.by_region()[at]
 
     def request(self, endpoint: Endpoint, knobs: str = "", *, text: str = "hi") -> HttpRequest:
         """A request that may tell the sandbox what to do."""

@@ -149,6 +149,26 @@ async def test_more_than_the_connections_wait_and_then_fail(calls: Any) -> None:
     assert isinstance((await calls.events("output_tokens=1", attempt_id="c", **spec))[-1], Ended)
 
 
+async def test_each_region_of_a_provider_has_connections_of_its_own(calls: Any) -> None:
+    spec = {
+        "connections_max": 1,
+        "connect_timeout_ms": 60,
+        "idle_timeout_ms": 5_000,
+        "regions": {"EEA": f"http://localhost:{calls.port}/openai/v1"},
+    }
+    stalls = "stall_after=1 output_tokens=2"
+    near = calls.read(stalls, attempt_id="near", **spec)
+    far = calls.read(stalls, attempt_id="far", at="EEA", **spec)  # the first one's is in use
+    await asyncio.gather(near.first.wait(), far.first.wait())
+    assert calls.upstream.connections == 2
+    error = fault(await calls.events(attempt_id="more", at="EEA", **spec))
+    assert "all 1 connections of provider `acme` in `EEA` are busy" in error.message
+    near.call.cancel()
+    events = await calls.events("output_tokens=1", attempt_id="b", **spec)
+    assert isinstance(events[-1], Ended)  # the other one is still full
+    far.call.cancel()
+
+
 async def test_those_who_wait_are_served_in_order(calls: Any) -> None:
     spec = {"connections_max": 1, "connect_timeout_ms": 5_000}
     readers = [

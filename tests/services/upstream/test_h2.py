@@ -433,26 +433,60 @@ async def test_leaving_keeps_the_connection_and_resets_what_does_not_end(serve: 
     assert len(server.peers) == 1
 
 
-async def test_a_silent_peer_is_asked_and_then_given_up(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(h2, "PING_AFTER_S", 0.05)
-    monkeypatch.setattr(h2, "PING_TIMEOUT_S", 0.05)
-    spec = {"first_byte_timeout_ms": 9_000, "idle_timeout_ms": 9_000}
-    calls, server = await serve(begins, **spec)
+PATIENT = {"first_byte_timeout_ms": 9_000, "idle_timeout_ms": 9_000}
+PINGS = {"ping_after_ms": 50, "ping_timeout_ms": 50}
+
+
+async def test_a_silent_peer_is_asked_and_then_given_up(serve: Serve) -> None:
+    calls, server = await serve(begins, **PATIENT, **PINGS)
     _, recorder = calls.open()
     await recorder.began.wait()
     await asyncio.sleep(0.25)  # the server's library acknowledges
     assert not recorder.over.is_set()
+    assert server.peers[0].pings >= 2
     server.peers[0].transport.pause_reading()
     await recorder.ended()
     assert error_of(recorder).kind == "broken"
 
 
+async def test_a_provider_that_wants_no_pings_gets_none(serve: Serve) -> None:
+    calls, server = await serve(begins, **PATIENT, ping_after_ms=0, ping_timeout_ms=50)
+    _, recorder = calls.open()
+    await recorder.began.wait()
+    await asyncio.sleep(0.25)
+    assert server.peers[0].pings == 0
+    assert not recorder.over.is_set()
+
+
+async def test_a_provider_that_speaks_is_not_pinged(serve: Serve) -> None:
+    calls, server = await serve(begins, **PATIENT, ping_after_ms=500, ping_timeout_ms=50)
+    _, recorder = calls.open()
+    await recorder.began.wait()
+    for _ in range(12):
+        await asyncio.sleep(0.05)
+        server.peers[0].send(1, ONE)
+    assert server.peers[0].pings == 0
+    assert not recorder.over.is_set()
+
+
+async def test_a_connection_that_died_while_unused_is_found_before_its_next_call_times_out(
+    serve: Serve,
+) -> None:
+    calls, server = await serve(whole, **PATIENT, ping_after_ms=100, ping_timeout_ms=50)
+    await calls.events()
+    await asyncio.sleep(0.2)
+    assert server.peers[0].pings == 0  # an unused connection is left alone
+    server.peers[0].transport.pause_reading()
+    _, recorder = calls.open()
+    await recorder.ended(timeout_s=5)  # not the 9 s that its provider may think
+    assert error_of(recorder).kind == "connect_failed"
+    assert isinstance((await calls.events())[-1], Ended)
+    assert len(server.peers) == 2
+
+
 async def test_an_unused_connection_is_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(h2, "PING_AFTER_S", 0.05)
     monkeypatch.setattr(h2, "IDLE_S", 0.05)
     calls, server = await serve(whole)
     await calls.events()

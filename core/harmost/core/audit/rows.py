@@ -41,6 +41,7 @@ MissionStatus = Literal[
     "failed",
     "cancelled",
     "interrupted",
+    "killed",
 ]
 
 AttemptOutcome = Literal[
@@ -82,6 +83,7 @@ class AttemptSummary(_Stored, frozen=True):
     step_index: int = 0
     held_usd_nanos: int = 0
     provider_response_id: str = ""
+    price_version: str = ""
 
 
 class Outcome(_Stored, frozen=True):
@@ -99,7 +101,8 @@ class Outcome(_Stored, frozen=True):
 class RecordSummary(_Stored, frozen=True):
     """One mission as it ended: all that is ever told of it, never prompt or answer text.
 
-    `journal_sequence` is 0 until it is shipped.
+    `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
+    see policy/vector.py.
     """
 
     record_id: str
@@ -123,6 +126,7 @@ class RecordSummary(_Stored, frozen=True):
     steps: tuple[str, ...] = ()
     journal_sequence: int = 0
     outcomes: tuple[Outcome, ...] = ()
+    fact_vectors: tuple[bytes, ...] = ()
 
 
 class MissionOpened(_Stored, frozen=True, tag=1):
@@ -143,7 +147,8 @@ class MissionOpened(_Stored, frozen=True, tag=1):
 class AttemptOpened(_Stored, frozen=True, tag=2):
     """An attempt is about to be reserved and sent; enough to settle it if the Router dies now.
 
-    `price` is the one that settles it; None: unknown. The path is where it is charged.
+    `price` is the one that settles it; None: unknown. The path is where it is charged. `region` is
+    the model's own: whose books to ask where a provider has several addresses.
     """
 
     record_id: str
@@ -161,6 +166,7 @@ class AttemptOpened(_Stored, frozen=True, tag=2):
     held_tokens: int = 0
     input_tokens_max: int = 0
     price: ModelPrice | None = None
+    region: str = ""
 
 
 class AttemptClosed(_Stored, frozen=True, tag=3):

@@ -14,7 +14,9 @@ import msgspec
 from harmost.core.errors import InvalidDocuments, StepFailed, Violation
 from harmost.core.limits import CANDIDATES_MAX, STEPS_MAX
 from harmost.core.mission.schema import OutputSchema, SchemaRefused, compile_schema, is_object
-from harmost.core.policy.expression import Environment, Expression, ExpressionRefused
+from harmost.core.policy.expression import Expression, ExpressionRefused
+from harmost.core.policy.frame import Schema
+from harmost.core.policy.front import Environment
 from harmost.core.resources.kinds import MissionProfileSpec, Step
 
 __all__ = ["ONLY_STEP", "CompiledStep", "StepError", "StepsRefused", "compile_steps"]
@@ -156,7 +158,7 @@ class _Compiler:
 
     def _when(self, step: Step, index: int) -> Expression | None:
         try:
-            return Environment(self._types).compile(step.when)
+            return Environment(Schema(self._types, defaults=False)).compile(step.when)
         except ExpressionRefused as refused:
             known = ", ".join(f"`{name}`" for name in list(self._types)[:_NAMES_SHOWN]) or "nothing"
             self.errors += [

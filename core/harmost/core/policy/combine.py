@@ -1,6 +1,6 @@
 """What matching rules add up to. The table in engine.py says how effects combine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.match import Match, all_of
@@ -33,14 +33,17 @@ def combined(matches: Sequence[Match], candidates: Sequence[str], *, generation:
         hits=hits,
         exclusions=exclusions,
         candidates=tuple(name for index, name in enumerate(candidates) if remaining >> index & 1),
-        output_tokens_max=_tightest(counting),
+        output_tokens_max=_tightest(rule.output_tokens_max for rule in counting),
+        usd_nanos_per_1k_tokens_max=_tightest(
+            rule.usd_nanos_per_1k_tokens_max for rule in counting
+        ),
         redactions=_union(counting),
         snapshot_generation=generation,
     )
 
 
 def _named(match: Match) -> bool:
-    if match.hit.effect == "require" and not _enforced(match):
+    if match.rule.require is not None and not _enforced(match):
         return match.unmet != 0
     return match.mask != 0
 
@@ -92,9 +95,8 @@ def _bits(mask: int) -> list[int]:
     return [index for index in range(mask.bit_length()) if mask >> index & 1]
 
 
-def _tightest(rules: Sequence[CompiledRule]) -> int:
-    caps = [rule.output_tokens_max for rule in rules if rule.output_tokens_max]
-    return min(caps, default=0)
+def _tightest(caps: Iterable[int]) -> int:
+    return min((cap for cap in caps if cap), default=0)
 
 
 def _union(rules: Sequence[CompiledRule]) -> tuple[Redaction, ...]:

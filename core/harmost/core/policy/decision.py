@@ -6,12 +6,15 @@ import msgspec
 
 __all__ = ["Decision", "Effect", "Exclusion", "Mode", "Redaction", "RuleHit"]
 
-Effect = Literal["allow", "deny", "require", "redact", "cap_tokens"]
+Effect = Literal["allow", "deny", "require", "redact", "cap_tokens", "cap_price"]
 Mode = Literal["enforce", "warn", "shadow"]
 
 
 class RuleHit(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that matched. `error` is set where it matched because it could not be evaluated."""
+    """A rule that matched. `error` is set where it matched because it could not be evaluated.
+
+    `approver` and `expires_s` (Unix seconds) are set for an exception.
+    """
 
     policy: str
     rule: str
@@ -20,6 +23,8 @@ class RuleHit(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     citations: tuple[str, ...] = ()
     error: str = ""
+    approver: str = ""
+    expires_s: int = 0
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +48,8 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One decision. `denied_by` is set exactly when `effect` is "deny"; `candidates` keep the order given.
 
-    `output_tokens_max` is the tightest cap; 0 means no rule caps. `data_classes` were found in the input.
+    `output_tokens_max` and `usd_nanos_per_1k_tokens_max` are the tightest caps; 0 means no rule caps.
+    `data_classes` were found in the input.
     """
 
     effect: Literal["allow", "deny"]
@@ -51,6 +57,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     exclusions: tuple[Exclusion, ...] = ()
     candidates: tuple[str, ...] = ()
     output_tokens_max: int = 0
+    usd_nanos_per_1k_tokens_max: int = 0
     redactions: tuple[Redaction, ...] = ()
     denied_by: RuleHit | None = None
     snapshot_generation: int = 0

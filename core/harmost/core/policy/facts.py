@@ -16,6 +16,7 @@ import yaml
 from harmost.core.budget.price import ModelPrice
 from harmost.core.chat import Call
 from harmost.core.errors import InvalidInput, Violation
+from harmost.core.policy.frame import Schema
 from harmost.core.privacy.classes import with_implied
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec, TenantSpec
 
@@ -28,6 +29,7 @@ __all__ = [
     "checked_facts",
     "declared_facts",
     "default_of",
+    "fact_schema",
     "request_facts",
 ]
 
@@ -80,6 +82,15 @@ def declared_facts() -> Mapping[str, Fact]:
         for scope, facts in declared.items()
         for name, said in facts.items()
     }
+
+
+@cache
+def fact_schema() -> Schema:
+    """The declared facts as slots of a frame. What is not given has the default of its type."""
+    types: dict[FactScope, dict[str, str]] = {scope: {} for scope in FactScope}
+    for name, fact in declared_facts().items():
+        types[fact.scope][name] = fact.type.value
+    return Schema(types[FactScope.REQUEST], types[FactScope.CANDIDATE], defaults=True)
 
 
 def default_of(name: str) -> FactValue:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from harmost.core.policy.decision import RuleHit
-from harmost.core.policy.expression import Activation, Environment, Expression
-from harmost.core.policy.facts import FactScope, FactValue, declared_facts, default_of
+from harmost.core.policy.expression import Expression
+from harmost.core.policy.facts import FactScope, FactValue, declared_facts, fact_schema
+from harmost.core.policy.frame import Frame
 from harmost.core.policy.rules import CompiledRule
 
 __all__ = ["Candidate", "Match", "Matcher", "all_of"]
@@ -50,25 +51,16 @@ def all_of(candidates: Sequence[object]) -> int:
 
 
 class Matcher:
-    """Evaluates each condition once for the call, or once for each candidate if it asks about them.
+    """Evaluates each condition once for the call, or once for each candidate if it asks about them."""
 
-    `asked` are the facts that any rule to come asks about.
-    """
-
-    def __init__(
-        self,
-        environment: Environment,
-        asked: frozenset[str],
-        request: Mapping[str, FactValue],
-        candidates: Sequence[Candidate],
-    ) -> None:
-        self._environment = environment
-        self._asked = asked
-        self._request = request
+    def __init__(self, request: Mapping[str, FactValue], candidates: Sequence[Candidate]) -> None:
+        schema = fact_schema()
         self._candidates = candidates
+        self._tenant = str(request.get("request.tenant", ""))
         self._all = all_of(candidates)
-        self._of_call: Activation | None = None
-        self._of_candidates: list[Activation] = []
+        self._frame = Frame(schema)
+        self._frame.use(schema.request(request))
+        self._of_candidates = [schema.candidate(each.facts) for each in candidates]
         self._answers: dict[Expression, _Answer] = {}
 
     def match(self, rule: CompiledRule) -> Match:
@@ -80,7 +72,8 @@ class Matcher:
             require = self._answer(rule.require)
             unmet = mask & self._askable(rule.require) & ~require.holds
             error = error or (require.error if unmet & require.fails else "")
-        hit = msgspec.structs.replace(rule.hit, error=error) if error else rule.hit
+        hit = rule.hit_of(self._tenant)
+        hit = msgspec.structs.replace(hit, error=error) if error else hit
         return Match(rule, hit, mask, unmet)
 
     def _answer(self, expression: Expression | None) -> _Answer:
@@ -94,18 +87,15 @@ class Matcher:
     def _evaluated(self, expression: Expression) -> _Answer:
         if _asks_candidates(expression):
             return self._of_each(expression)
-        if self._of_call is None:
-            self._of_call = self._activation({})
-        holds, error = expression.holds(self._of_call)
+        holds, error = expression.holds(self._frame)
         return _Answer(self._all if holds else 0, self._all if error else 0, error)
 
     def _of_each(self, expression: Expression) -> _Answer:
-        if not self._of_candidates:
-            self._of_candidates = [self._activation(each.facts) for each in self._candidates]
         true = failed = 0
         first_error = ""
-        for index, activation in enumerate(self._of_candidates):
-            holds, error = expression.holds(activation)
+        for index, facts in enumerate(self._of_candidates):
+            self._frame.use(facts)
+            holds, error = expression.holds(self._frame)
             true |= holds << index
             failed |= bool(error) << index
             first_error = first_error or error
@@ -114,12 +104,6 @@ class Matcher:
     def _askable(self, expression: Expression) -> int:
         """Where `expression` can be asked: nowhere if it is about candidates and there are none."""
         return 0 if _asks_candidates(expression) and not self._candidates else self._all
-
-    def _activation(self, candidate: Mapping[str, FactValue]) -> Activation:
-        known = {**self._request, **candidate}
-        return self._environment.activation(
-            {name: known[name] if name in known else default_of(name) for name in self._asked}
-        )
 
 
 @cache

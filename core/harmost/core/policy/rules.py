@@ -1,41 +1,53 @@
-"""Policy documents as compiled rules, in the order of evaluation, or every problem that they have."""
+"""Policy documents as compiled rules, in the order of evaluation, or every problem that they have.
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+An exception is a rule with the effect allow. What a rule may say apart from CEL is rule_checks.py's.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from harmost.core.budget.price import usd_nanos
 from harmost.core.errors import InvalidDocuments, Violation
-from harmost.core.limits import (
-    RULE_CITATIONS_MAX,
-    RULE_MESSAGE_CHARS_MAX,
-    RULE_NAME_CHARS_MAX,
-    RULES_MAX,
-)
-from harmost.core.policy.decision import Effect, Redaction, RuleHit
-from harmost.core.policy.expression import Environment, Expression, ExpressionRefused
-from harmost.core.policy.facts import declared_facts
-from harmost.core.privacy.classes import FOUND_CLASSES, IMPLIED_CLASSES
-from harmost.core.resources.kinds import Metadata, PolicySpec, Rule
+from harmost.core.limits import RULES_MAX
+from harmost.core.policy.decision import Redaction, RuleHit
+from harmost.core.policy.expiry import rfc3339_s
+from harmost.core.policy.expression import CelProblem, Compiler, Expression, ExpressionRefused
+from harmost.core.policy.rollout import PERCENT_MAX, rolled_out
+from harmost.core.policy.rule_checks import effects_of, exception_problems, found_classes
+from harmost.core.policy.rule_checks import rule_problems as problems_of
+from harmost.core.policy.variables import Variables
+from harmost.core.resources.kinds import Metadata, PolicyException, PolicySpec, Rule
 
-__all__ = ["CompiledRule", "PoliciesRefused", "RuleError", "compile_rules", "fact_environment"]
+__all__ = ["CompiledRule", "PoliciesRefused", "RuleError", "compile_rules"]
 
-_EFFECTS = "`deny`, `allow`, `require`, `redact`, `cap_output_tokens`"
+Path: TypeAlias = tuple[str | int, ...]
 
 
 class RuleError(NamedTuple):
-    """One problem of one rule. `rule_index` is its place in the document, from 0.
+    """One problem of one rule, exception or variable, called `rule`.
 
-    `line` and `column` count from 1 inside the CEL of `field`; 0 where the problem is not in CEL.
+    `path` is where in the document's spec, such as ("rules", 1, "when"), places counted from 0.
+    `line` and `column` count from 1 inside the CEL at `path`; 0 where the problem is not in CEL.
     """
 
     policy: str
     rule: str
-    rule_index: int
-    field: str
+    path: Path
     line: int
     column: int
     message: str
+
+    @property
+    def field(self) -> str:
+        """The last name in the path."""
+        return str(self.path[-1])
+
+    @property
+    def noun(self) -> str:
+        """What the thing at the path is."""
+        return {"exceptions": "exception", "variables": "variable"}.get(str(self.path[0]), "rule")
 
 
 class PoliciesRefused(InvalidDocuments):
@@ -47,9 +59,9 @@ class PoliciesRefused(InvalidDocuments):
             f"policies have {len(errors)} problems: correct each and apply again",
             violations=[
                 Violation(
-                    f"{error.policy}.rules[{error.rule_index}].{error.field}"
+                    _dotted((error.policy, *error.path))
                     + (f":{error.line}:{error.column}" if error.line else ""),
-                    f"rule `{error.rule}` of policy `{error.policy}`: {error.message}",
+                    f"{error.noun} `{error.rule}` of policy `{error.policy}`: {error.message}",
                 )
                 for error in errors
             ],
@@ -59,7 +71,10 @@ class PoliciesRefused(InvalidDocuments):
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that is known to work. `when` is None where it always holds.
 
-    `hit` is what a decision names when it matches.
+    `hit` is what a decision names when it matches; `hit_elsewhere` for tenants outside the
+    `rollout_percent` (None: it is the same for all). `require` is also what a price cap asks of a
+    candidate. From `expires_s` (Unix seconds; 0: never) on the rule rests. `when_text` is as written,
+    `path` where in the document's spec.
     """
 
     hit: RuleHit
@@ -69,24 +84,39 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     require: Expression | None = None
     redactions: tuple[Redaction, ...] = ()
     output_tokens_max: int = 0
+    usd_nanos_per_1k_tokens_max: int = 0
+    rollout_percent: int = PERCENT_MAX
+    hit_elsewhere: RuleHit | None = None
+    expires_s: int = 0
+    owner: str = ""
+    when_text: str = ""
+    require_text: str = ""
+    path: Path = ()
 
+    def hit_of(self, tenant: str) -> RuleHit:
+        """What a decision about a call charged to `tenant` names."""
+        if self.hit_elsewhere is None or rolled_out(self.hit.policy, tenant, self.rollout_percent):
+            return self.hit
+        return self.hit_elsewhere
 
-def fact_environment() -> Environment:
-    """All declared facts as CEL variables."""
-    return Environment({name: fact.type.value for name, fact in declared_facts().items()})
+    def rests(self, now_s: int) -> bool:
+        """Whether it has expired."""
+        return 0 < self.expires_s <= now_s
 
 
 def compile_rules(
-    policies: Sequence[tuple[Metadata, PolicySpec]], environment: Environment
+    policies: Sequence[tuple[Metadata, PolicySpec]], environment: Compiler
 ) -> tuple[CompiledRule, ...]:
     """The rules by priority, highest first, then as written; raises PoliciesRefused.
 
-    About 0.1 ms a rule; an expression that several rules share is compiled once.
+    Exceptions follow the rules of their document. About 0.1 ms a rule; an expression that several
+    rules share is compiled once.
     """
-    count = sum(len(policy.rules) for _, policy in policies)
+    count = sum(len(policy.rules) + len(policy.exceptions) for _, policy in policies)
     if count > RULES_MAX:
         message = f"there are {count} rules, more than {RULES_MAX}: remove some"
-        raise PoliciesRefused([RuleError(policies[-1][0].name, "", 0, "name", 0, 0, message)])
+        path: Path = ("rules", 0, "name")
+        raise PoliciesRefused([RuleError(policies[-1][0].name, "", path, 0, 0, message)])
     compiler = _Compiler(environment)
     for metadata, policy in policies:
         compiler.add(metadata, policy)
@@ -98,43 +128,107 @@ def compile_rules(
 class _Compiler:
     """Collects rules and problems."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Compiler) -> None:
         self.rules: list[CompiledRule] = []
         self.errors: list[RuleError] = []
         self._environment = environment
         self._expressions: dict[str, Expression | ExpressionRefused] = {}
 
     def add(self, metadata: Metadata, policy: PolicySpec) -> None:
+        variables = Variables(policy.variables, self._environment)
+        for name, problem in variables.problems:
+            self.errors.append(RuleError(metadata.name, name, ("variables", name), *problem))
         names: set[str] = set()
         for index, rule in enumerate(policy.rules):
-            errors_before = len(self.errors)
-            compiled = self._compiled(metadata, rule, index)
-            if rule.name in names:
-                message = "another rule of the policy has this name: rename one"
-                self.errors.append(_error(metadata, rule, index, "name", message))
-            names.add(rule.name)
-            if len(self.errors) == errors_before:
-                self.rules.append(compiled)
+            scope = _Scope(metadata, rule.name, ("rules", index), variables)
+            self._add_rule(scope, rule, policy.owner, names)
+        for index, exception in enumerate(policy.exceptions):
+            scope = _Scope(metadata, exception.name, ("exceptions", index), variables)
+            self._add_exception(scope, exception, names)
 
-    def _compiled(self, metadata: Metadata, rule: Rule, index: int) -> CompiledRule:
-        for field, message in _shape_problems(rule):
-            self.errors.append(_error(metadata, rule, index, field, message))
-        return CompiledRule(
-            hit=_hit(metadata, rule),
-            tenant=metadata.tenant,
-            priority=rule.priority,
-            when=self._expression(metadata, rule, index, "when"),
-            require=self._expression(metadata, rule, index, "require"),
-            redactions=_redactions(rule),
-            output_tokens_max=rule.cap_output_tokens,
+    def _add_rule(self, scope: "_Scope", rule: Rule, owner: str, names: set[str]) -> None:
+        errors_before = len(self.errors)
+        self._note(scope, names, problems_of(rule))
+        when = self._expression(scope, "when", rule.when)
+        cap = rule.cap_usd_per_1k_tokens
+        require = self._expression(scope, "require", rule.require)
+        if len(self.errors) > errors_before:
+            return
+        cap_usd_nanos = usd_nanos(cap) if cap else 0
+        hit = _rule_hit(scope.metadata, rule)
+        self.rules.append(
+            CompiledRule(
+                hit=hit,
+                tenant=scope.metadata.tenant,
+                priority=rule.priority,
+                when=when,
+                require=self._price_cap(cap_usd_nanos) if cap else require,
+                redactions=_redactions(rule),
+                output_tokens_max=rule.cap_output_tokens,
+                usd_nanos_per_1k_tokens_max=cap_usd_nanos,
+                rollout_percent=rule.rollout.percent if rule.rollout else PERCENT_MAX,
+                hit_elsewhere=(
+                    msgspec.structs.replace(hit, mode=rule.rollout.otherwise)
+                    if rule.rollout
+                    else None
+                ),
+                owner=rule.owner or owner,
+                when_text=rule.when,
+                require_text=rule.require,
+                path=scope.path,
+            )
         )
 
-    def _expression(
-        self, metadata: Metadata, rule: Rule, index: int, field: str
-    ) -> Expression | None:
-        source: str = getattr(rule, field)
+    def _add_exception(self, scope: "_Scope", exception: PolicyException, names: set[str]) -> None:
+        errors_before = len(self.errors)
+        self._note(scope, names, exception_problems(exception))
+        when = self._expression(scope, "when", exception.when)
+        if len(self.errors) > errors_before:
+            return
+        expires_s = rfc3339_s(exception.expires)
+        self.rules.append(
+            CompiledRule(
+                hit=RuleHit(
+                    policy=scope.metadata.name,
+                    rule=exception.name,
+                    effect="allow",
+                    message=exception.reason,
+                    citations=exception.cites,
+                    approver=exception.approver,
+                    expires_s=expires_s,
+                ),
+                tenant=scope.metadata.tenant,
+                priority=exception.priority,
+                when=when,
+                expires_s=expires_s,
+                owner=exception.owner,
+                when_text=exception.when,
+                path=scope.path,
+            )
+        )
+
+    def _note(self, scope: "_Scope", names: set[str], problems: Sequence[tuple[str, str]]) -> None:
+        for field, message in problems:
+            self.errors.append(scope.error(field, CelProblem(0, 0, message)))
+        if scope.name in names:
+            message = "another rule or exception of the policy has this name: rename one"
+            self.errors.append(scope.error("name", CelProblem(0, 0, message)))
+        names.add(scope.name)
+
+    def _expression(self, scope: "_Scope", field: str, source: str) -> Expression | None:
         if not source:
             return None
+        expanded = scope.variables.expanded(source)
+        problems = expanded.problems
+        if expanded.text:
+            try:
+                return self._compiled(expanded.text)
+            except ExpressionRefused as refused:
+                problems = tuple(expanded.placed(problem) for problem in refused.problems)
+        self.errors += [scope.error(field, problem) for problem in problems]
+        return None
+
+    def _compiled(self, source: str) -> Expression:
         if source not in self._expressions:
             try:
                 self._expressions[source] = self._environment.compile(source)
@@ -143,94 +237,51 @@ class _Compiler:
         compiled = self._expressions[source]
         if isinstance(compiled, Expression):
             return compiled
-        self.errors += [
-            RuleError(metadata.name, rule.name, index, field, *problem)
-            for problem in compiled.problems
-        ]
-        return None
+        raise compiled
 
+    def _price_cap(self, usd_nanos_per_1k_tokens: int) -> Expression:
+        """What a candidate must meet; the same number is picodollars for one token.
 
-def _shape_problems(rule: Rule) -> list[tuple[str, str]]:
-    """Field and message of what is wrong apart from CEL."""
-    effects = _effects(rule)
-    problems: list[tuple[str, str]] = []
-    if not rule.name:
-        problems.append(("name", "rule has no name: give it one"))
-    if not effects:
-        problems.append(("name", f"rule has no effect: give it one of {_EFFECTS}"))
-    if len(effects) > 1:
-        both = " and ".join(f"`{effect}`" for effect in effects)
-        problems.append(("name", f"rule has the effects {both}: part it into one rule for each"))
-    if rule.cap_output_tokens < 0:
-        problems.append(("cap_output_tokens", f"`{rule.cap_output_tokens}` is not above 0"))
-    problems += _long_texts(rule)
-    if rule.redact is not None:
-        problems += [("redact", message) for message in _redact_problems(rule.redact.classes)]
-    return problems
-
-
-def _long_texts(rule: Rule) -> list[tuple[str, str]]:
-    texts = [("deny", rule.deny or "", RULE_MESSAGE_CHARS_MAX)]
-    texts += [("name", rule.name, RULE_NAME_CHARS_MAX)]
-    texts += [("cites", source, RULE_NAME_CHARS_MAX) for source in rule.cites]
-    problems = [
-        (field, f"`{text[:60]}…` is longer than {chars_max} characters: shorten it")
-        for field, text, chars_max in texts
-        if len(text) > chars_max
-    ]
-    if len(rule.cites) > RULE_CITATIONS_MAX:
-        message = (
-            f"rule cites {len(rule.cites)} sources, more than {RULE_CITATIONS_MAX}: name fewer"
+        A price that is not known meets no cap, nor does one so high that the sum overflows.
+        """
+        return self._compiled(
+            "model.price_known && model.input_usd_picos_per_token * input.tokens"
+            " + model.output_usd_picos_per_token * output.tokens_max"
+            f" <= {usd_nanos_per_1k_tokens} * (input.tokens + output.tokens_max)"
         )
-        problems.append(("cites", message))
-    return problems
 
 
-def _redact_problems(classes: Sequence[str]) -> list[str]:
-    if not classes:
-        return ["no class is named: name some of " + ", ".join(f"`{c}`" for c in FOUND_CLASSES)]
-    found = ", ".join(f"`{name}`" for name in FOUND_CLASSES)
-    return [
-        f"`{name}` cannot be redacted: the scanner finds {found}"
-        for name in classes
-        if not _found_classes(name)
-    ]
+class _Scope(NamedTuple):
+    """A rule or exception under compilation."""
 
+    metadata: Metadata
+    name: str
+    path: Path
+    variables: Variables
 
-def _found_classes(name: str) -> list[str]:
-    """What the scanner finds of the class `name`: itself, or the classes that imply it."""
-    return [found for found in FOUND_CLASSES if found == name or name in IMPLIED_CLASSES[found]]
+    def error(self, field: str, problem: CelProblem) -> RuleError:
+        return RuleError(self.metadata.name, self.name, (*self.path, field), *problem)
 
 
 def _redactions(rule: Rule) -> tuple[Redaction, ...]:
     if rule.redact is None:
         return ()
-    classes = sorted({found for name in rule.redact.classes for found in _found_classes(name)})
+    classes = sorted({found for name in rule.redact.classes for found in found_classes(name)})
     return tuple(Redaction(data_class=name, how=rule.redact.with_) for name in classes)
 
 
-def _effects(rule: Rule) -> list[Effect]:
-    stated: Mapping[Effect, bool] = {
-        "deny": rule.deny is not None,
-        "allow": rule.allow,
-        "require": bool(rule.require),
-        "redact": rule.redact is not None,
-        "cap_tokens": rule.cap_output_tokens != 0,
-    }
-    return [effect for effect, said in stated.items() if said]
-
-
-def _hit(metadata: Metadata, rule: Rule) -> RuleHit:
-    effects = _effects(rule)
+def _rule_hit(metadata: Metadata, rule: Rule) -> RuleHit:
     return RuleHit(
         policy=metadata.name,
         rule=rule.name,
-        effect=effects[0] if effects else "deny",
+        effect=effects_of(rule)[0],
         mode=rule.mode,
         message=rule.deny or "",
         citations=rule.cites,
     )
 
 
-def _error(metadata: Metadata, rule: Rule, index: int, field: str, message: str) -> RuleError:
-    return RuleError(metadata.name, rule.name, index, field, 0, 0, message)
+def _dotted(path: Path) -> str:
+    """("p", "rules", 1, "when") as "p.rules[1].when"."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    return str(path[0]) + "".join(parts)

@@ -46,6 +46,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: Sequence[Message]
     output_tokens_max: int
     generation: Generation = Generation()
+    service_tier: str = "standard"
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -118,6 +118,8 @@ class OpenAiCodec:
             body["stop"] = generation.stop
         if generation.seed is not None:
             body["seed"] = generation.seed
+        if request.service_tier != "standard":
+            body["service_tier"] = request.service_tier
         return HttpRequest(
             path="/chat/completions",
             headers={"content-type": "application/json", "accept": "text/event-stream"},

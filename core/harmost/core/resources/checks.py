@@ -33,6 +33,8 @@ _SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "x-goog-api-key")
 )
 TIMEOUT_MS_MAX = 24 * 3600 * 1000
+PING_AFTER_MS_MIN = 1_000
+REGIONS_MAX = 64  # each is a pool of connections of its own
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -118,9 +120,7 @@ def _unreadable_expiry(key: Key) -> bool:
 
 
 def _check_provider(spec: ProviderSpec, check: _Check) -> None:
-    problem = _url_problem(spec.base_url)
-    if problem:
-        check.wrong(("base_url",), problem)
+    _check_addresses(spec, check)
     if spec.credentials and not _REFERENCE.fullmatch(spec.credentials):
         check.wrong(
             ("credentials",),
@@ -135,10 +135,39 @@ def _check_provider(spec: ProviderSpec, check: _Check) -> None:
             "`total_timeout_ms` is less than a timeout within it: raise it or lower those",
         )
     check.within(("connections_max",), spec.connections_max, least=1, most=100_000)
+    _check_pings(spec, check)
     check.within(("retention_days",), spec.retention_days, least=0)
     if spec.usage_path and not spec.usage_path.startswith("/"):
         check.wrong(("usage_path",), "`usage_path` is no path: begin it with `/`")
     _check_headers(spec, check)
+
+
+def _check_addresses(spec: ProviderSpec, check: _Check) -> None:
+    if problem := _url_problem(spec.base_url):
+        check.wrong(("base_url",), f"`base_url` {problem}")
+    if len(spec.regions) > REGIONS_MAX:
+        check.wrong(
+            ("regions",),
+            f"`regions` has {len(spec.regions)} entries, more than {REGIONS_MAX}: "
+            "write another Provider document",
+        )
+    for region, url in spec.regions.items():
+        if not region:
+            check.wrong(("regions", region), "a region has no name: write one like `EEA`")
+        elif region == spec.region:
+            check.wrong(
+                ("regions", region),
+                f"`regions` names {quoted(region)}, which `base_url` is in: remove one",
+            )
+        elif problem := _url_problem(url):
+            check.wrong(("regions", region), f"the address of {quoted(region)} {problem}")
+
+
+def _check_pings(spec: ProviderSpec, check: _Check) -> None:
+    if spec.ping_after_ms:  # vendors end connections that ping much more often than they send
+        least = PING_AFTER_MS_MIN
+        check.within(("ping_after_ms",), spec.ping_after_ms, least=least, most=TIMEOUT_MS_MAX)
+    check.within(("ping_timeout_ms",), spec.ping_timeout_ms, least=1, most=TIMEOUT_MS_MAX)
 
 
 def _check_headers(spec: ProviderSpec, check: _Check) -> None:
@@ -153,16 +182,17 @@ def _check_headers(spec: ProviderSpec, check: _Check) -> None:
 
 
 def _url_problem(url: str) -> str:
+    """What is wrong with an address, as the end of a sentence; "" where nothing is."""
     advice = "write `http://` or `https://`, a host and a path"
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is no number
     except ValueError:
-        return f"`base_url` is no URL: {advice}"
+        return f"is no URL: {advice}"
     if parts.username is not None or parts.password is not None:
-        return "`base_url` carries credentials: name where they are kept in `credentials`"
+        return "carries credentials: name where they are kept in `credentials`"
     if parts.query or parts.fragment:
-        return "`base_url` has a query or fragment: leave them out, paths are added to it"
+        return "has a query or fragment: leave them out, paths are added to it"
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
         return f"{quoted(url)} is no URL of a provider: {advice}"
     return ""

@@ -13,6 +13,7 @@ __all__ = [
     "KINDS",
     "Access",
     "BudgetSpec",
+    "ContextPrices",
     "Cost",
     "DataAccess",
     "Document",
@@ -24,16 +25,19 @@ __all__ = [
     "MissionProfileSpec",
     "ModelSpec",
     "Output",
+    "PolicyException",
     "PolicySpec",
     "Price",
     "Principal",
     "ProviderSpec",
     "Redact",
+    "Rollout",
     "Rule",
     "Sla",
     "Spec",
     "Step",
     "TenantSpec",
+    "TokenPrices",
 ]
 
 
@@ -55,11 +59,17 @@ class ProviderSpec(Strict, frozen=True):
 
     `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
     `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
+    `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
+    the vendor that `base_url` is known to belong to.
+    `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
+    is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
+    and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
     """
 
     codec: Literal["openai", "anthropic"]
     base_url: str
     region: str = ""
+    regions: dict[str, str] = {}
     credentials: str = ""
     headers: dict[str, str] = {}
     connect_timeout_ms: int = 2_000
@@ -67,8 +77,11 @@ class ProviderSpec(Strict, frozen=True):
     idle_timeout_ms: int = 30_000
     total_timeout_ms: int = 600_000
     connections_max: int = 256
+    ping_after_ms: int = 15_000
+    ping_timeout_ms: int = 5_000
     http2: bool | Literal["auto"] = "auto"
     usage_path: str = ""
+    price_list: str = ""
     dpa: bool = False
     baa: bool = False
     pci_aoc: bool = False
@@ -77,22 +90,54 @@ class ProviderSpec(Strict, frozen=True):
     retention_days: int = 0
 
 
-class Price(Strict, frozen=True):
+class TokenPrices(Strict, frozen=True):
     """US dollars for a million tokens of each class, as decimal strings.
 
     A class left out costs what the class that it is part of costs.
     """
 
-    input: str
-    output: str
     cached_input: str = ""
     cache_write_5m: str = ""
     cache_write_1h: str = ""
     reasoning_output: str = ""
+    audio_input: str = ""
+    audio_output: str = ""
+
+
+class ContextPrices(TokenPrices, frozen=True, kw_only=True):
+    """What every token costs once an attempt has more than so many input tokens.
+
+    Without `input` or `output`: what the price itself says of them.
+    """
+
+    above_input_tokens: int
+    input: str = ""
+    output: str = ""
+
+
+class Price(TokenPrices, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A price from a UTC day on ("2026-01-31"; empty: always).
+
+    `request` is US dollars for each attempt, `tools` for each call of a tool. `service_tiers` says
+    what share of the token prices a tier costs ("0.5"); a tier that it does not name has no price.
+    """
+
+    input: str
+    output: str
+    from_: str = ""
+    request: str = ""
+    tools: dict[str, str] = {}
+    contexts: tuple[ContextPrices, ...] = ()
+    service_tiers: dict[str, str] = {}
 
 
 class ModelSpec(Strict, frozen=True):
-    """A catalog entry. Without `price` it is unknown what the model costs: a hard budget denies it."""
+    """A catalog entry.
+
+    `price`: "auto" takes the built-in list's, by the provider's `base_url` and `vendor_model_id`;
+    several prices follow each other by `from`; "unknown", or nothing found: a hard budget denies.
+    `service_tier` is asked of the provider with every call. Not "batch": answers are streamed.
+    """
 
     provider: str
     vendor_model_id: str
@@ -101,7 +146,8 @@ class ModelSpec(Strict, frozen=True):
     output_tokens_max: int = 4_096
     region: str = ""
     capabilities: tuple[str, ...] = ("chat",)
-    price: Price | None = None
+    price: Price | tuple[Price, ...] | Literal["auto", "unknown"] = "auto"
+    service_tier: Literal["standard", "flex", "priority"] = "standard"
     quality: dict[str, int] = {}
     status: Literal["active", "canary", "retired"] = "active"
 
@@ -193,10 +239,22 @@ class Redact(Strict, frozen=True, rename={"with_": "with"}):
     with_: Literal["label", "mask_last4"] = "label"
 
 
+class Rollout(Strict, frozen=True):
+    """How many of a hundred tenants a rule is enforced for; all others get it in mode `otherwise`.
+
+    Which tenants that are depends on their path and the policy's name alone, and a higher percentage
+    only adds some.
+    """
+
+    percent: int
+    otherwise: Literal["warn", "shadow"] = "warn"
+
+
 class Rule(Strict, frozen=True):
-    """`when` is CEL over request facts; exactly one effect. An empty `when` always holds.
+    """`when` is CEL over request and candidate facts; exactly one effect. An empty `when` always holds.
 
     `require` is CEL over the facts of each candidate model: candidates that do not meet it go.
+    `cap_usd_per_1k_tokens` is a ceiling as in `Cost`: candidates above it go.
     """
 
     name: str
@@ -206,16 +264,41 @@ class Rule(Strict, frozen=True):
     require: str = ""
     redact: Redact | None = None
     cap_output_tokens: int = 0
+    cap_usd_per_1k_tokens: str = ""
     priority: int = 0
     mode: Literal["enforce", "warn", "shadow"] = "enforce"
+    rollout: Rollout | None = None
     owner: str = ""
     cites: tuple[str, ...] = ()
 
 
-class PolicySpec(Strict, frozen=True):
-    """Rules of one concern. They bind calls charged at or below the document's tenant."""
+class PolicyException(Strict, frozen=True):
+    """An `allow` for a time, which someone answers for and someone else approved.
 
-    rules: tuple[Rule, ...]
+    `expires` is RFC 3339 with its zone; from then on the exception rests.
+    """
+
+    name: str
+    when: str
+    owner: str
+    approver: str
+    expires: str
+    reason: str
+    priority: int = 0
+    cites: tuple[str, ...] = ()
+
+
+class PolicySpec(Strict, frozen=True):
+    """Rules of one concern. They bind calls charged at or below the document's tenant.
+
+    `variables` are CEL expressions by name, for the conditions of this document: `variables.name`.
+    `owner` answers for the rules that name none.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    variables: dict[str, str] = {}
+    exceptions: tuple[PolicyException, ...] = ()
+    owner: str = ""
 
 
 class Limit(Strict, frozen=True):

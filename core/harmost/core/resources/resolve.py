@@ -141,6 +141,8 @@ def _check_references(parsed: ParsedDocument, catalog: Catalog, problems: Proble
     spec = parsed.document.spec
     if isinstance(spec, ModelSpec):
         _check_name(parsed, ("provider",), spec.provider, catalog.providers, problems)
+        _check_region(parsed, spec, catalog, problems)
+        _check_price_owner(parsed, spec, catalog, problems)
     elif isinstance(spec, MissionProfileSpec):
         for index, name in enumerate(spec.models):
             _check_name(parsed, ("models", index), name, catalog.models, problems)
@@ -153,6 +155,40 @@ def _check_references(parsed: ParsedDocument, catalog: Catalog, problems: Proble
             parsed.where("spec", "profile"),
             f"mission profile {quoted(spec.profile)} does not exist: "
             f"{_hint(spec.profile, catalog.profiles, problems) or 'add it or correct the name'}",
+        )
+
+
+def _check_region(
+    parsed: ParsedDocument, spec: ModelSpec, catalog: Catalog, problems: Problems
+) -> None:
+    """A model must not say it is where its provider, which has an address a region, has none."""
+    provider = catalog.providers.get(spec.provider)
+    if provider is None or not provider.spec.regions or not spec.region:
+        return
+    reached = {*provider.spec.regions, provider.spec.region}
+    if spec.region not in reached:
+        hint = _hint(spec.region, reached, problems) or "add its address to `regions` of that one"
+        problems.add(
+            parsed.where("spec", "region"),
+            f"provider {quoted(spec.provider)} has no address in {quoted(spec.region)}: {hint}",
+        )
+
+
+def _check_price_owner(
+    parsed: ParsedDocument, spec: ModelSpec, catalog: Catalog, problems: Problems
+) -> None:
+    """Who owns the provider gets its bills: a price of 0 from below would pass every USD budget."""
+    provider = catalog.providers.get(spec.provider)
+    owner = parsed.document.owner
+    stated = not isinstance(spec.price, str)  # "auto" and "unknown" lower no price
+    if not stated or provider is None or not visible(provider.metadata.tenant, owner):
+        return
+    if provider.metadata.tenant != owner:
+        payer = quoted(provider.metadata.tenant) if provider.metadata.tenant else "the deployment"
+        problems.add(
+            parsed.where("spec", "price"),
+            f"provider {quoted(spec.provider)} belongs to {payer}, so only a model of {payer} "
+            "may state its price: leave `price` out or name a model from there",
         )
 
 

@@ -116,16 +116,31 @@ def _check_dict(node: Node, wanted: inspect.DictType, path: str, report: Report)
 
 
 def _check_union(node: Node, wanted: inspect.UnionType, path: str, report: Report) -> bool:
-    # Every union of the kinds is one type or none, or scalars of different types.
+    # Every union of the kinds is one type or none, or types of which each has a form of its own:
+    # at most one mapping, one list, and scalars.
     others = [kind for kind in wanted.types if not isinstance(kind, inspect.NoneType)]
     if len(others) < len(wanted.types) and isinstance(node, ScalarNode) and node.value is None:
         return True
     if len(others) == 1:
         return _check(node, others[0], path, report)
-    problems = [_scalar_problem(node, kind) for kind in others]
+    formed = next((kind for kind in others if _has_form(node, kind)), None)
+    if formed is not None:
+        return _check(node, formed, path, report)
+    scalars = [kind for kind in others if not _is_form(kind)]
+    problems = [_scalar_problem(node, kind) for kind in scalars]
     if all(problems):
         report(node.place, f"`{path}` {', and '.join(problems)}")
     return not all(problems)
+
+
+def _is_form(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.StructType | inspect.VarTupleType)
+
+
+def _has_form(node: Node, kind: inspect.Type) -> bool:
+    if isinstance(node, MappingNode):
+        return isinstance(kind, inspect.StructType)
+    return isinstance(node, SequenceNode) and isinstance(kind, inspect.VarTupleType)
 
 
 def _check_scalar(node: Node, wanted: inspect.Type, path: str, report: Report) -> bool:

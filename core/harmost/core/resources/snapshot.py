@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from harmost.core.budget.price import ModelPrice, compile_price
+from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
 from harmost.core.policy.engine import Engine, compile_policies
 from harmost.core.policy.rules import PoliciesRefused
@@ -20,19 +20,22 @@ __all__ = ["Caller", "CompiledSnapshot", "compile_snapshot"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a key belongs to. `tenant` is never "": no document grants the whole deployment."""
+    """Who a key belongs to, until `ends_s` (Unix seconds). `tenant` is never "": no document grants
+    the whole deployment."""
 
     name: str
     tenant: str
     roles: frozenset[str]
     claims: frozenset[str]
+    ends_s: float
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledSnapshot:
     """One generation of every document, checked and compiled.
 
-    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model; None: unknown.
+    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model and time.
     """
 
     generation: int
@@ -40,7 +43,7 @@ class CompiledSnapshot:
     catalog: Catalog
     engine: Engine
     steps: Mapping[str, tuple[CompiledStep, ...]]
-    prices: Mapping[str, ModelPrice | None]
+    prices: PriceBook
     _key_ends_s: Mapping[str, float] = field(repr=False)
 
     @property
@@ -59,6 +62,8 @@ class CompiledSnapshot:
             tenant=owner.tenant,
             roles=frozenset(owner.principal.roles),
             claims=frozenset(owner.principal.claims),
+            ends_s=self._key_ends_s[owner.key.id],
+            key_id=owner.key.id,
         )
 
 
@@ -84,7 +89,7 @@ def compile_snapshot(
         catalog=catalog,
         engine=engine,
         steps=MappingProxyType(steps),
-        prices=MappingProxyType(prices),
+        prices=PriceBook(prices),
         _key_ends_s=MappingProxyType(
             {identity: expires_s(owner.key) for identity, owner in catalog.keys.items()}
         ),
@@ -103,9 +108,8 @@ def _engine(
     except PoliciesRefused as refused:
         for error in refused.errors:
             parsed = by_key["Policy", error.policy]
-            path = ("spec", "rules", error.rule_index, error.field)
-            place = _inside(parsed, path, line=error.line, column=error.column)
-            problems.add(place, f"rule `{error.rule}`: {error.message}")
+            place = _inside(parsed, ("spec", *error.path), line=error.line, column=error.column)
+            problems.add(place, f"{error.noun} `{error.rule}`: {error.message}")
     return None
 
 
@@ -131,15 +135,20 @@ def _steps(
 
 def _prices(
     catalog: Catalog, by_key: Mapping[tuple[str, str], ParsedDocument], problems: Problems
-) -> dict[str, ModelPrice | None]:
-    prices: dict[str, ModelPrice | None] = {}
+) -> dict[str, PriceSchedule]:
+    prices: dict[str, PriceSchedule] = {}
     for name, model in catalog.models.items():
-        prices[name] = None
-        if model.spec.price is not None:
-            try:
-                prices[name] = compile_price(model.spec.price)
-            except ValueError as error:
-                problems.add(by_key["Model", name].where("spec", "price"), f"`price`: {error}")
+        provider = catalog.providers.get(model.spec.provider)
+        tier = model.spec.service_tier
+        if tier != "standard" and provider is not None and provider.spec.codec != "openai":
+            problems.add(
+                by_key["Model", name].where("spec", "service_tier"),
+                f"`service_tier` `{tier}` cannot be asked of codec `{provider.spec.codec}`: remove it",
+            )
+        try:
+            prices[name] = compile_schedule(model.spec, provider.spec if provider else None)
+        except ValueError as error:
+            problems.add(by_key["Model", name].where("spec", "price"), f"`price`: {error}")
     return prices
 
 

@@ -41,6 +41,7 @@ def chosen(
 ) -> tuple[tuple[str, ...], tuple[Exclusion, ...]]:
     """Candidates to try in order, and those left out: retired, too small, or too dear.
 
+    The ceiling is the tighter of what the profile says and policy caps; None: neither does.
     `input_tokens` is the estimate; the expected blended price is that of input and output together.
     """
     kept: list[str] = []
@@ -74,7 +75,7 @@ def _too_dear(
 ) -> str:
     """The blended price of input and output together, against the ceiling for 1,000 tokens."""
     if price is None:
-        return "its price is not known, and the profile has a cost ceiling"
+        return "its price is not known, and there is a cost ceiling"
     usd_nanos = worst_case_usd_nanos(
         price, input_tokens_max=input_tokens, output_tokens_max=output_tokens_max
     )

@@ -9,6 +9,7 @@ from harmost.services.cli import (
     catalog,
     chat,
     keys,
+    policy,
     records,
     resources,
     serve,
@@ -17,6 +18,7 @@ from harmost.services.cli import (
     up,
     usage,
 )
+from harmost.services.cli.money import chargeback
 from harmost.services.cli.options import Json
 from harmost.services.cli.replay import command as replay
 
@@ -35,7 +37,7 @@ RUN, CALL, RULE, SEE = "Run", "Call", "Rule", "See"
 
 app.command("up", rich_help_panel=RUN)(up.up)
 app.command("router", rich_help_panel=RUN)(serve.router)
-app.command("policy", rich_help_panel=RUN)(serve.policy)
+app.add_typer(policy.app, name="policy", rich_help_panel=RUN)
 app.add_typer(budget.app, name="budget", rich_help_panel=RUN)
 app.command("telemetry", rich_help_panel=RUN)(serve.telemetry)
 app.command("sandbox", rich_help_panel=RUN)(serve.sandbox)
@@ -52,6 +54,7 @@ app.command("delete", rich_help_panel=RULE)(resources.delete)
 app.add_typer(keys.app, name="key", rich_help_panel=RULE)
 
 app.command("usage", rich_help_panel=SEE)(usage.usage)
+app.command("chargeback", rich_help_panel=SEE)(chargeback.chargeback)
 app.command("top", rich_help_panel=SEE)(top.top)
 app.command("records", rich_help_panel=SEE)(records.records)
 app.command("tail", rich_help_panel=SEE)(records.tail)

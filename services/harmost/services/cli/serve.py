@@ -1,6 +1,6 @@
-"""`harmost router|policy|telemetry|sandbox`: one service alone, in this process.
+"""`harmost router|telemetry|sandbox`: one service alone, in this process.
 
-`harmost budget` stands in budget.py, because `harmost budget show` is there too.
+`harmost budget` and `harmost policy` stand in budget.py and policy.py, beside their subcommands.
 """
 
 import os
@@ -12,7 +12,7 @@ import typer
 
 from harmost.services.operate.endpoints import PORT
 
-__all__ = ["policy", "router", "run", "sandbox", "telemetry"]
+__all__ = ["router", "run", "sandbox", "telemetry"]
 
 Listen = Annotated[
     str,
@@ -38,6 +38,25 @@ AdminKey = Annotated[
         metavar="FILE",
         envvar="HARMOST_ADMIN_KEY_FILE",
         help="The key of who may do everything in this deployment.",
+    ),
+]
+PolicySigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy-signing-key",
+        metavar="PEM",
+        envvar="HARMOST_POLICY_SIGNING_KEY",
+        help="The Ed25519 private key that signs snapshots; only its owner may read it.",
+    ),
+]
+PolicyVerifyKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--policy-verify-key",
+        metavar="PEM",
+        envvar="HARMOST_POLICY_VERIFY_KEY",
+        help="Public keys that may sign snapshots; again for more files.",
+        show_default=False,
     ),
 ]
 Transport = Annotated[
@@ -125,6 +144,7 @@ def router(
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
     admin_key_file: AdminKey = None,
+    policy_verify_key: PolicyVerifyKeys = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -149,6 +169,7 @@ def router(
         data_dir=data,
         service_key_file=service_key_file,
         admin_key_file=admin_key_file,
+        policy_verify_keys=tuple(policy_verify_key or ()),
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,
@@ -166,41 +187,12 @@ def router(
     )
 
 
-def policy(
-    listen: Listen = f"127.0.0.1:{PORT + 1}",
-    data: Data = Path(".harmost"),
-    service_key_file: ServiceKey = None,
-    admin_key_file: AdminKey = None,
-    transport: Transport = "wire",
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    tls_client_ca: TlsClientCa = None,
-    insecure_listen: Insecure = False,
-    grace: Grace = 10.0,
-    supervised: Supervised = False,
-) -> None:
-    """Run the Policy service alone: it keeps the documents."""
-    run(
-        "policy",
-        supervised=supervised,
-        listen=listen,
-        data_dir=data,
-        service_key_file=service_key_file,
-        admin_key_file=admin_key_file,
-        transport=transport,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        tls_client_ca=tls_client_ca,
-        allow_insecure=insecure_listen,
-        grace_s=grace,
-    )
-
-
 def telemetry(
     listen: Listen = f"127.0.0.1:{PORT + 3}",
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
     admin_key_file: AdminKey = None,
+    policy_verify_key: PolicyVerifyKeys = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -219,6 +211,7 @@ def telemetry(
         data_dir=data,
         service_key_file=service_key_file,
         admin_key_file=admin_key_file,
+        policy_verify_keys=tuple(policy_verify_key or ()),
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,

@@ -48,6 +48,7 @@ def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
         step_index=attempt.step_index,
         held_usd_nanos=attempt.held_usd_nanos,
         provider_response_id=attempt.provider_response_id,
+        price_version=attempt.price_version,
     )
 
 
@@ -67,4 +68,5 @@ def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") 
         step_index=attempt.step_index,
         held_usd_nanos=attempt.held_usd_nanos,
         provider_response_id=attempt.provider_response_id,
+        price_version=attempt.price_version,
     )

@@ -6,6 +6,7 @@ from typing import Literal
 from harmost.common.v1 import decision_pb2
 from harmost.core.policy.decision import Decision, Effect, Exclusion, Mode, Redaction, RuleHit
 from harmost.services.convert.enums import literal
+from harmost.services.convert.times import NS_PER_S, time_to_proto
 
 __all__ = ["decision_from_proto", "decision_to_proto", "hit_to_proto"]
 
@@ -15,6 +16,7 @@ _EFFECTS: Mapping[Effect, "decision_pb2.Effect.ValueType"] = {
     "require": decision_pb2.EFFECT_REQUIRE,
     "redact": decision_pb2.EFFECT_REDACT,
     "cap_tokens": decision_pb2.EFFECT_CAP_TOKENS,
+    "cap_price": decision_pb2.EFFECT_CAP_PRICE,
 }
 _MODES: Mapping[Mode, "decision_pb2.Mode.ValueType"] = {
     "enforce": decision_pb2.MODE_ENFORCE,
@@ -44,6 +46,7 @@ def decision_to_proto(decision: Decision) -> decision_pb2.Decision:
         ],
         candidates=decision.candidates,
         output_tokens_max=decision.output_tokens_max,
+        usd_nanos_per_1k_tokens_max=decision.usd_nanos_per_1k_tokens_max,
         redactions=[_redaction_to_proto(redaction) for redaction in decision.redactions],
         snapshot_generation=decision.snapshot_generation,
         data_classes=decision.data_classes,
@@ -68,6 +71,7 @@ def decision_from_proto(decision: decision_pb2.Decision, *, field: str = "decisi
         ),
         candidates=tuple(decision.candidates),
         output_tokens_max=decision.output_tokens_max,
+        usd_nanos_per_1k_tokens_max=decision.usd_nanos_per_1k_tokens_max,
         redactions=tuple(_redaction_from_proto(redaction) for redaction in decision.redactions),
         denied_by=(
             _hit_from_proto(decision.denied_by, f"{field}.denied_by")
@@ -89,6 +93,8 @@ def hit_to_proto(hit: RuleHit) -> decision_pb2.RuleHit:
         citations=hit.citations,
         error=hit.error,
         message=hit.message,
+        approver=hit.approver,
+        expires_at=time_to_proto(hit.expires_s * NS_PER_S),
     )
 
 
@@ -101,6 +107,8 @@ def _hit_from_proto(hit: decision_pb2.RuleHit, field: str) -> RuleHit:
         message=hit.message,
         citations=tuple(hit.citations),
         error=hit.error,
+        approver=hit.approver,
+        expires_s=hit.expires_at.seconds,
     )
 
 

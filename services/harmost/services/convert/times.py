@@ -2,7 +2,7 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["time_from_proto", "time_to_proto"]
+__all__ = ["NS_PER_S", "time_from_proto", "time_to_proto"]
 
 NS_PER_S = 1_000_000_000
 

@@ -15,6 +15,9 @@ def usage_to_proto(usage: TokenUsage) -> usage_pb2.TokenUsage:
         cache_write_1h_input_tokens=usage.cache_write_1h_input_tokens,
         output_tokens=usage.output_tokens,
         reasoning_output_tokens=usage.reasoning_output_tokens,
+        audio_input_tokens=usage.audio_input_tokens,
+        audio_output_tokens=usage.audio_output_tokens,
+        tool_calls=usage.tool_calls,
         source=(
             usage_pb2.USAGE_SOURCE_PROVIDER if usage.exact else usage_pb2.USAGE_SOURCE_ESTIMATED
         ),
@@ -30,5 +33,8 @@ def usage_from_proto(usage: usage_pb2.TokenUsage) -> TokenUsage:
         cache_write_1h_input_tokens=usage.cache_write_1h_input_tokens,
         output_tokens=usage.output_tokens,
         reasoning_output_tokens=usage.reasoning_output_tokens,
+        audio_input_tokens=usage.audio_input_tokens,
+        audio_output_tokens=usage.audio_output_tokens,
+        tool_calls=dict(usage.tool_calls),
         exact=usage.source == usage_pb2.USAGE_SOURCE_PROVIDER,
     )

@@ -337,6 +337,7 @@ class Attempt:
             messages=self.plan.messages,
             output_tokens_max=self.output_tokens_max,
             generation=self.plan.generation,
+            service_tier=self.plan.model_spec.service_tier,
         )
 
     def _exchange(self, *, first_sequence: int, keep_text: bool) -> AttemptExchange:
@@ -367,6 +368,7 @@ class Attempt:
             step_index=plan.step_index,
             held_usd_nanos=self._held.usd_nanos,
             provider_response_id=self.exchange.response_id,
+            price_version=plan.price.version if plan.price is not None else "",
         )
 
 
@@ -387,4 +389,5 @@ def _opened(plan: AttemptPlan, held: Amount, started_ns: int) -> AttemptOpened:
         input_tokens_max=plan.input_tokens_max,
         price=plan.price,
         started_at_ns=started_ns,
+        region=plan.model_spec.region,
     )

@@ -21,6 +21,7 @@ def model_info(name: str, model: ModelSpec, price: ModelPrice | None) -> router_
         input_usd_picos_per_token=price.input_usd_picos if price else None,
         output_usd_picos_per_token=price.output_usd_picos if price else None,
         status=model.status,
+        price_version=price.version if price else "",
     )
 
 

@@ -64,6 +64,7 @@ async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) 
         started_at_ns=row.started_at_ns,
         step_index=row.step_index,
         held_usd_nanos=row.held_usd_nanos,
+        price_version=row.price.version if row.price is not None else "",
     )
     closed = AttemptClosed(
         record_id=row.record_id,
@@ -80,7 +81,7 @@ async def _usage(
 ) -> TokenUsage | None:
     """What was billed; None: nothing. Without evidence, all that was held."""
     try:
-        endpoint = endpoints.get(row.provider)
+        endpoint = endpoints.get(row.provider, row.region)
     except NotFound:
         billed: Billed | Unavailable | None = Unavailable(message="the provider is gone")
     else:

@@ -6,17 +6,18 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.mission.steps import CompiledStep
-from harmost.core.policy.decision import Decision, Exclusion, Redaction
+from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts, request_facts
+from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
 from harmost.core.resources.snapshot import CompiledSnapshot
@@ -34,6 +35,11 @@ __all__ = [
     "output_tokens_max",
     "redact",
 ]
+
+# What each model of the snapshot costs now; None: not known.
+Prices: TypeAlias = Mapping[str, ModelPrice | None]
+# A denial travels in headers, of which clients take 8 KiB.
+OTHER_RULES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,18 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
 
 
 def decide(
-    call: Call, step: CompiledStep, turn: Turn, snapshot: CompiledSnapshot, *, tls: bool
-) -> Decision:
-    """One decision for the step; the effect may be "deny"."""
+    call: Call,
+    step: CompiledStep,
+    turn: Turn,
+    snapshot: CompiledSnapshot,
+    *,
+    tls: bool,
+    now_s: int,
+) -> tuple[Decision, bytes]:
+    """One decision for the step at `now_s` (Unix seconds); the effect may be "deny".
+
+    And the fact vector that it is recorded with.
+    """
     catalog = snapshot.catalog
     known = [catalog.tenants[path] for path in ancestors(call.tenant) if path in catalog.tenants]
     facts = request_facts(
@@ -85,19 +100,23 @@ def decide(
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
-    candidates = [_candidate(name, snapshot) for name in step.models]
-    decision = snapshot.engine.decide(facts, candidates)
-    return msgspec.structs.replace(decision, data_classes=turn.data_classes)
+    prices = snapshot.prices.at(now_s)
+    candidates = [_candidate(name, snapshot, prices) for name in step.models]
+    decision = snapshot.engine.decide(facts, candidates, now_s=now_s)
+    vector = encoded(facts, step.models, decision)
+    return msgspec.structs.replace(decision, data_classes=turn.data_classes), vector
 
 
 def denied(decision: Decision) -> PolicyDenied:
-    """The error that tells a denial, with rule and citations."""
+    """The error that tells a denial: the rule that took the last candidate, and those before it."""
     hit = decision.denied_by
     assert hit is not None  # INVARIANT of Decision: set exactly when the effect is "deny"
     cites = f" ({', '.join(hit.citations)})" if hit.citations else ""
     why = f": {hit.message}" if hit.message else ""
+    others = _other_rules(decision, hit)
+    after = f"; other candidates were taken out by {', '.join(others)}" if others else ""
     return PolicyDenied(
-        f"policy `{hit.policy}` rule `{hit.rule}` denies this call{cites}{why}",
+        f"policy `{hit.policy}` rule `{hit.rule}` denies this call{cites}{why}{after}",
         details={
             "policy": hit.policy,
             "rule": hit.rule,
@@ -105,6 +124,15 @@ def denied(decision: Decision) -> PolicyDenied:
             "snapshot_generation": str(decision.snapshot_generation),
         },
     )
+
+
+def _other_rules(decision: Decision, last: RuleHit) -> list[str]:
+    """The rules that took out candidates before `last` did; some of them where there are many."""
+    rules = dict.fromkeys((out.hit.policy, out.hit.rule) for out in decision.exclusions)
+    rules.pop((last.policy, last.rule), None)
+    named = [f"`{policy}/{rule}`" for policy, rule in list(rules)[:OTHER_RULES_MAX]]
+    more = len(rules) - len(named)
+    return [*named, f"{more} more"] if more else named
 
 
 def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
@@ -129,18 +157,23 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
 
 
 def choose(
-    call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
+    call: Call,
+    step: CompiledStep,
+    turn: Turn,
+    decision: Decision,
+    snapshot: CompiledSnapshot,
+    *,
+    now_s: int,
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left."""
     models = snapshot.catalog.models
-    ceiling = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
-        prices=snapshot.prices,
+        prices=snapshot.prices.at(now_s),
         input_tokens=turn.input_tokens,
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
-        usd_nanos_per_1k_tokens_max=usd_nanos(ceiling) if ceiling else None,
+        usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
     )
     if not kept:
@@ -182,10 +215,19 @@ def output_tokens_max(
     return min(bound for bound in bounds if bound)
 
 
-def _candidate(name: str, snapshot: CompiledSnapshot) -> Candidate:
+def _ceiling_usd_nanos(call: Call, snapshot: CompiledSnapshot, decision: Decision) -> int | None:
+    """The tighter of the profile's ceiling and policy's cap, for 1,000 tokens; None: neither."""
+    said = snapshot.catalog.profiles[call.profile].spec.cost.usd_per_1k_tokens_max
+    ceilings = [usd_nanos(said)] if said else []
+    if decision.usd_nanos_per_1k_tokens_max:
+        ceilings.append(decision.usd_nanos_per_1k_tokens_max)
+    return min(ceilings, default=None)
+
+
+def _candidate(name: str, snapshot: CompiledSnapshot, prices: Prices) -> Candidate:
     model = snapshot.catalog.models[name].spec
     provider = snapshot.catalog.providers[model.provider].spec
-    facts = candidate_facts(name, model, model.provider, provider, snapshot.prices[name])
+    facts = candidate_facts(name, model, model.provider, provider, prices[name])
     return Candidate(name, facts)
 
 

@@ -103,9 +103,10 @@ def _row(row: Sequence[object], keys: int) -> telemetry_pb2.UsageRow:
     missions, attempts, denials, *sums = (_int(value) for value in row[keys:])
     *tokens, cost_usd_nanos, exact = sums
     usage = usage_pb2.TokenUsage(
-        **dict(zip(USAGE_COLUMNS, tokens, strict=True)),
-        source=(usage_pb2.USAGE_SOURCE_PROVIDER if exact else usage_pb2.USAGE_SOURCE_ESTIMATED),
+        source=(usage_pb2.USAGE_SOURCE_PROVIDER if exact else usage_pb2.USAGE_SOURCE_ESTIMATED)
     )
+    for name, sum_of in zip(USAGE_COLUMNS, tokens, strict=True):
+        setattr(usage, name, sum_of)
     return telemetry_pb2.UsageRow(
         keys=[str(value) for value in row[:keys]],
         missions=missions,

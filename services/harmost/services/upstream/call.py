@@ -330,7 +330,7 @@ class Call:
 
     @property
     def _name(self) -> str:
-        return f"provider `{self.endpoint.name}`"
+        return self.endpoint.title
 
 
 def _discard(_data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The `Upstream` on ngh2 and the event loop's own sockets: HTTP/2 and HTTP/1.1, pools by provider."""
+"""The `Upstream` on ngh2 and the event loop's own sockets: HTTP/2 and HTTP/1.1, pools by provider and region."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
@@ -39,7 +39,7 @@ class UpstreamClient:
         self._tasks = tasks
         self._connects: set[asyncio.Task[None]] = set()
         self._pools: dict[_Key, Pool] = {}
-        self._lookups: dict[str, asyncio.Semaphore] = {}  # by provider
+        self._lookups: dict[str, asyncio.Semaphore] = {}  # by provider and region
         self._is_closed = False
 
     def open(
@@ -59,12 +59,12 @@ class UpstreamClient:
         self, endpoint: Endpoint, attempt_id: str
     ) -> Billed | Unavailable | None:
         """What `attempt_id` was billed, as `Upstream.usage_lookup` says."""
-        name = f"provider `{endpoint.name}`"
+        name = endpoint.title
         if not endpoint.spec.usage_path:
             return Unavailable(message=f"{name} keeps no books to ask")
         if endpoint.fault:
             return Unavailable(message=endpoint.fault)
-        turn = self._lookups.setdefault(endpoint.name, asyncio.Semaphore(LOOKUPS_MAX))
+        turn = self._lookups.setdefault(name, asyncio.Semaphore(LOOKUPS_MAX))
         try:
             async with turn, asyncio.timeout(_LOOKUP_TIMEOUT_S):
                 return await self._lookup(endpoint, attempt_id)
@@ -134,7 +134,7 @@ class UpstreamClient:
                 )
             except ValueError as wrong:
                 # urllib's messages may repeat the URL; ours name no value.
-                message = f"provider `{endpoint.name}` cannot be called: {_reason(wrong)}"
+                message = f"{endpoint.title} cannot be called: {_reason(wrong)}"
                 error = failure("connect_failed", message)
             else:
                 call.start(pool, request)
@@ -150,9 +150,9 @@ class UpstreamClient:
         if pool is None:
             target = Target.of(spec.base_url)
             pool = self._pools[key] = Pool(
-                self, endpoint.name, spec, target, connections_max=connections_max
+                self, endpoint.title, spec, target, connections_max=connections_max
             )
-        pool.connect_timeout_s = spec.connect_timeout_ms / 1000
+        pool.adopt(spec)
         return pool
 
     # --- Books -----------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class UpstreamClient:
         else:
             return Unavailable(message=f"attempt `{attempt_id}` is still open in the books")
         # A 404 that does not name the attempt is a wrong path, not "never billed".
-        return Unavailable(message=f"provider `{endpoint.name}` answers {status} to a usage lookup")
+        return Unavailable(message=f"{endpoint.title} answers {status} to a usage lookup")
 
     async def _books(self, endpoint: Endpoint, attempt_id: str) -> tuple[int, Books]:
         fetch = Fetch()

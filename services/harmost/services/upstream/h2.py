@@ -24,8 +24,6 @@ from .limits import (
     CANCELS_BURST,
     CANCELS_PER_S,
     IDLE_S,
-    PING_AFTER_S,
-    PING_TIMEOUT_S,
     STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 )
@@ -36,6 +34,8 @@ __all__ = ["Http2Connection"]
 
 class _Owner(Protocol):
     wheel: Wheel
+    ping_after_s: float  # of silence, with calls under way; 0: never
+    ping_timeout_s: float
 
     def ready(self, connection: "Http2Connection") -> None:
         """`connection` knows what the provider allows, for the first time."""
@@ -94,6 +94,8 @@ class Http2Connection(asyncio.Protocol):
             self._retire()
             return False
         self.streams_open += 1
+        if self.streams_open == 1:
+            self._watch()
         self._calls[stream_id] = call
         call.sent(self)
         self._schedule()
@@ -135,7 +137,7 @@ class Http2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say the preface."""
         self._transport = cast(asyncio.Transport, transport)
-        self._owner.wheel.set(self._life_timer, self._heard_s + PING_AFTER_S)
+        self._owner.wheel.set(self._life_timer, self._heard_s + IDLE_S)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -317,21 +319,32 @@ class Http2Connection(asyncio.Protocol):
         elif engine.is_over:
             self.close()
 
+    def _watch(self) -> None:
+        """The connection is used again: after a long silence that is asked at once."""
+        ping_after_s = self._owner.ping_after_s
+        if ping_after_s and self._pinged_s <= self._heard_s:  # else a ping waits for its answer
+            due_s = self._heard_s + min(ping_after_s, IDLE_S)
+            self._owner.wheel.set(self._life_timer, due_s)
+
     def _live(self, now_s: float) -> None:
         """Ask whether a silent provider is there; close what nobody has used for long."""
         if self._pinged_s > self._heard_s:
             self.close()  # it did not answer in time
             return
-        due_s = self._heard_s + (PING_AFTER_S if self.streams_open else IDLE_S)
+        owner, wheel = self._owner, self._owner.wheel
+        ping_after_s = owner.ping_after_s if self.streams_open else 0.0
+        due_s = self._heard_s + (ping_after_s or IDLE_S)
         if now_s < due_s:
-            self._owner.wheel.set(self._life_timer, due_s)
-        elif self.streams_open:
+            wheel.set(self._life_timer, due_s)
+        elif not self.streams_open:
+            self.close()
+        elif ping_after_s:
             self._pinged_s = now_s
             self._engine.ping()
             self._schedule()
-            self._owner.wheel.set(self._life_timer, now_s + PING_TIMEOUT_S)
+            wheel.set(self._life_timer, now_s + owner.ping_timeout_s)
         else:
-            self.close()
+            wheel.set(self._life_timer, now_s + IDLE_S)
 
 
 def _decoded(headers: tuple[Header, ...]) -> tuple[int, dict[str, str]]:

@@ -11,8 +11,6 @@ __all__ = [
     "HEAD_BYTES_MAX",
     "IDLE_S",
     "LOOKUPS_MAX",
-    "PING_AFTER_S",
-    "PING_TIMEOUT_S",
     "REFUSALS_MAX",
     "STREAMS_MAX",
     "STREAM_WINDOW_BYTES",
@@ -37,9 +35,6 @@ CANCELS_BURST = 400
 CANCELS_PER_S = 25.0
 # A request that a provider refused unseen is sent again this often.
 REFUSALS_MAX = 2
-# A connection with calls on it that hears nothing this long asks whether the peer is there.
-PING_AFTER_S = 15.0
-PING_TIMEOUT_S = 5.0
 
 # Calls to one provider that wait for a connection: above it they fail at once.
 WAITING_MAX = 4_096

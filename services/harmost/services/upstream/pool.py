@@ -1,4 +1,4 @@
-"""The connections to one provider: bounded, shared where HTTP/2 allows it, kept where HTTP/1.1 does.
+"""The connections to one address of a provider: bounded, shared where HTTP/2 allows it, kept where HTTP/1.1 does.
 
 Calls wait here for a connection, oldest first, as long as their own connect timeout lets them.
 """
@@ -48,10 +48,9 @@ class Pool:
     ) -> None:
         self.target = target
         self.wheel = host.wheel
-        self.connect_timeout_s = spec.connect_timeout_ms / 1000  # newest document's
         self._host = host
-        self._name = name
-        self._spec = spec
+        self._name = name  # as people are told it
+        self.adopt(spec)
         self._connections_max = connections_max
         self._is_http1 = False  # as far as is known
         self._http2_streams = 100 if spec.http2 is True else 0  # a connection carries; 0: unknown
@@ -62,6 +61,13 @@ class Pool:
         self._ending: set[_Connection] = set()
         self._connecting = 0
         self._opening: dict[Http2Connection, asyncio.Future[None]] = {}
+
+    def adopt(self, spec: ProviderSpec) -> None:
+        """Go by the newest document: what differs beyond times makes another pool."""
+        self._spec = spec
+        self.connect_timeout_s = spec.connect_timeout_ms / 1000
+        self.ping_after_s = spec.ping_after_ms / 1000
+        self.ping_timeout_s = spec.ping_timeout_ms / 1000
 
     def __len__(self) -> int:
         """Connections, in whatever state."""
@@ -74,7 +80,7 @@ class Pool:
         if not self._waiting and self._place(call):
             return
         if len(self._waiting) >= WAITING_MAX:
-            message = f"{WAITING_MAX} calls wait for provider `{self._name}` already"
+            message = f"{WAITING_MAX} calls wait for {self._name} already"
             error = failure("connect_failed", message)
             self._host.loop.call_soon(call.fail, error)  # a sink is not called inside `open`
             return
@@ -89,8 +95,8 @@ class Pool:
         """Why a call got no connection in time."""
         connections_max = self._connections_max
         if len(self._taking) >= connections_max:
-            return f"all {connections_max} connections of provider `{self._name}` are busy"
-        return f"no connection in time to provider `{self._name}`"
+            return f"all {connections_max} connections of {self._name} are busy"
+        return f"no connection in time to {self._name}"
 
     def close(self) -> None:
         """Close every connection; calls break."""
@@ -258,7 +264,7 @@ class Pool:
 
     def _fail(self, why: str) -> None:
         """A connection could not be made: who waits longest hears it, or all when none is left."""
-        error = failure("connect_failed", f"provider `{self._name}`: {why}")
+        error = failure("connect_failed", f"{self._name}: {why}")
         alone = not self._connecting and not self._taking
         for call in list(self._waiting) if alone else list(self._waiting)[:1]:
             self.withdraw(call)

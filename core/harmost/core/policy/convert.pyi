@@ -1,0 +1,1 @@
+"""Typed face of convert.pyx: it has nothing for Python."""

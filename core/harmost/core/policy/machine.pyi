@@ -1,0 +1,3 @@
+"""Typed face of machine.pyx."""
+
+STEPS_MAX: int

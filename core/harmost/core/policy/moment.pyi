@@ -1,0 +1,1 @@
+"""Typed face of moment.pyx: it has nothing for Python."""

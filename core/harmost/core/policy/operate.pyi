@@ -1,0 +1,1 @@
+"""Typed face of operate.pyx: it has nothing for Python."""

@@ -1,0 +1,1 @@
+"""Typed face of scratch.pyx: it has nothing for Python."""

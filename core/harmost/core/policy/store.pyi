@@ -1,0 +1,1 @@
+"""Typed face of store.pyx: it has nothing for Python."""

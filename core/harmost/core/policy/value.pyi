@@ -1,0 +1,1 @@
+"""Typed face of value.pyx: it has nothing for Python."""

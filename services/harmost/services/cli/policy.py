@@ -1,0 +1,54 @@
+"""`harmost policy`: run the Policy service alone; its subcommands stand in policy_*.py."""
+
+import typer
+
+from harmost.services.cli import policy_kills, policy_status, serve
+from harmost.services.operate.endpoints import DATA_DIR, PORT
+
+__all__ = ["app"]
+
+app = typer.Typer(invoke_without_command=True)
+
+app.command("status")(policy_status.status)
+app.command("history")(policy_status.history)
+app.command("rollback")(policy_status.rollback)
+app.command("rotate-key")(policy_status.rotate_key)
+app.command("kill")(policy_kills.kill)
+app.command("restore")(policy_kills.restore)
+app.command("kills")(policy_kills.kills)
+
+
+@app.callback()
+def policy(
+    context: typer.Context,
+    listen: serve.Listen = f"127.0.0.1:{PORT + 1}",
+    data: serve.Data = DATA_DIR,
+    service_key_file: serve.ServiceKey = None,
+    admin_key_file: serve.AdminKey = None,
+    policy_signing_key: serve.PolicySigningKey = None,
+    transport: serve.Transport = "wire",
+    tls_cert: serve.TlsCert = None,
+    tls_key: serve.TlsKey = None,
+    tls_client_ca: serve.TlsClientCa = None,
+    insecure_listen: serve.Insecure = False,
+    grace: serve.Grace = 10.0,
+    supervised: serve.Supervised = False,
+) -> None:
+    """Run the Policy service alone: it keeps the documents. Subcommands: rules and what runs."""
+    if context.invoked_subcommand is not None:
+        return
+    serve.run(
+        "policy",
+        supervised=supervised,
+        listen=listen,
+        data_dir=data,
+        service_key_file=service_key_file,
+        admin_key_file=admin_key_file,
+        policy_signing_key=policy_signing_key,
+        transport=transport,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        allow_insecure=insecure_listen,
+        grace_s=grace,
+    )

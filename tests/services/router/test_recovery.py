@@ -1,0 +1,74 @@
+"""What a killed Router left open is asked for where it was sent."""
+
+from pathlib import Path
+
+from harmost.core.audit.rows import AttemptOpened
+from harmost.core.resources.kinds import ProviderSpec
+from harmost.core.usage import TokenUsage
+from harmost.services.journal.journal import Journal
+from harmost.services.providers.endpoints import Endpoint, Endpoints
+from harmost.services.router.attempt import AttemptTools
+from harmost.services.router.budget import Owed
+from harmost.services.router.recovery import recover
+from harmost.services.upstream.upstream import Billed
+
+REGIONAL = ProviderSpec(
+    codec="openai", base_url="http://us", region="US", regions={"EEA": "http://eu"}
+)
+
+
+class Upstream:
+    """Keeps whom it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def usage_lookup(self, endpoint: Endpoint, attempt_id: str) -> Billed:
+        self.asked.append((attempt_id, endpoint.spec.base_url))
+        return Billed(usage=TokenUsage(input_tokens=1, output_tokens=2), cost_usd_nanos=3)
+
+
+class Ledger:
+    """Takes every settlement."""
+
+    def __init__(self) -> None:
+        self.paid: list[Owed] = []
+
+    async def pay(self, owed: Owed) -> None:
+        self.paid.append(owed)
+
+
+def opened(attempt_id: str, **fields: str) -> AttemptOpened:
+    return AttemptOpened(
+        record_id="m",
+        attempt_id=attempt_id,
+        model="x",
+        provider="far",
+        vendor_model_id="x",
+        started_at_ns=1,
+        tenant="acme",
+        profile="p",
+        **fields,
+    )
+
+
+async def test_the_books_of_the_attempts_own_region_are_asked(tmp_path: Path) -> None:
+    dead = Journal(tmp_path / "journal", "router-0")
+    async with dead.running():
+        dead.append(opened("there", region="EEA"))
+        dead.append(opened("here", region="US"))
+        dead.append(opened("of an older version"))
+        dead.append(opened("no address left", region="UK"))
+    endpoints, upstream, ledger = Endpoints(), Upstream(), Ledger()
+    await endpoints.replace({"far": REGIONAL})
+    journal = Journal(tmp_path / "journal", "router-0")
+    async with journal.running():
+        await recover(AttemptTools(journal, ledger, upstream), endpoints)  # type: ignore[arg-type]
+    assert upstream.asked == [
+        ("there", "http://eu"),
+        ("here", "http://us"),
+        ("of an older version", "http://us"),
+    ]
+    settled = {owed.attempt_id: owed.usage for owed in ledger.paid if owed.usage is not None}
+    assert settled["there"].exact
+    assert not settled["no address left"].exact  # nobody's word: its whole hold
