@@ -152,7 +152,12 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InvalidInput(f"no file or directory at `{path}`")
-    found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    # Tests of policies stand beside them: `harmost policy test` runs them.
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in SUFFIXES and not file.stem.endswith(".test") and file.is_file()
+    )
     if not found:
         raise InvalidInput(f"no {' or '.join(SUFFIXES)} file below `{path}`")
     return found
