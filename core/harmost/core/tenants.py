@@ -4,6 +4,7 @@ Knows no documents: whether a tenant exists is said by resources/resolve.py.
 """
 
 import re
+from functools import lru_cache
 
 from harmost.core.limits import TENANT_DEPTH_MAX
 
@@ -23,6 +24,8 @@ def is_path(text: str) -> bool:
     return _PATH.fullmatch(text) is not None and text.count("/") < TENANT_DEPTH_MAX
 
 
+# Each call asks a few times for the levels of its own tenant; bounded, since callers name tenants.
+@lru_cache(maxsize=4_096)
 def ancestors(path: str) -> tuple[str, ...]:
     """Every level of `path` from the root down to itself: "a/b" gives ("a", "a/b"), "" gives ()."""
     levels = path.split("/") if path else []

@@ -16,6 +16,7 @@ import uvloop
 
 from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.errors import HarmostError, InvalidInput
+from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.policy.v1 import policy_pb2_grpc
@@ -39,7 +40,9 @@ from harmost.services.router.stats import Stats
 from harmost.services.sandbox.knobs import from_environment
 from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
-from harmost.services.snapshots.watcher import Listener, SnapshotWatcher
+from harmost.services.snapshots.holder import Listener
+from harmost.services.snapshots.keys import read_signer, verifier_of
+from harmost.services.snapshots.watcher import SnapshotWatcher
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
@@ -105,14 +108,16 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
         store = stack.enter_context(
             contextlib.closing(PolicyStore(settings.data_dir / "policy.db"))
         )
-        servicer = PolicyServicer(store)
+        if settings.policy_signing_key is None:
+            raise InvalidInput("no policy signing key: give `--policy-signing-key`")
+        servicer = PolicyServicer(store, read_signer(settings.policy_signing_key))
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
             policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
             return "harmost.policy.v1.PolicyService"
 
-        keys = _authenticate(settings, servicer.current)
+        keys = _authenticate(settings, servicer.current, servicer.revocations)
         await stack.enter_async_context(_serving(settings, register, keys, drain=servicer.drain))
         yield
 
@@ -131,7 +136,7 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
             budget_pb2_grpc.add_BudgetServiceServicer_to_server(servicer, server)
             return "harmost.budget.v1.BudgetService"
 
-        keys = _authenticate(settings, snapshots.current)
+        keys = _authenticate(settings, snapshots.current, snapshots.revocations)
         await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
         yield
 
@@ -150,7 +155,7 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(servicer, server)
             return "harmost.telemetry.v1.TelemetryService"
 
-        keys = _authenticate(settings, snapshots.current)
+        keys = _authenticate(settings, snapshots.current, snapshots.revocations)
         await stack.enter_async_context(
             _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
         )
@@ -181,7 +186,7 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
             router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, server)
             return "harmost.router.v1.RouterService"
 
-        keys = _authenticate(settings, snapshots.current)
+        keys = _authenticate(settings, snapshots.current, snapshots.revocations)
         await stack.enter_async_context(_serving(settings, register, keys))
         yield
 
@@ -268,6 +273,7 @@ async def _snapshots(
             policy,
             watcher_id=watcher_id,
             metadata=bearer(_service_key(settings)),
+            verifier=verifier_of(settings.policy_verify_keys),
             cache_path=settings.data_dir / "snapshot.binpb",
         )
         watcher.on_change(listener)
@@ -279,12 +285,17 @@ def _providers(snapshot: CompiledSnapshot) -> dict[str, ProviderSpec]:
     return {name: provider.spec for name, provider in snapshot.catalog.providers.items()}
 
 
-def _authenticate(settings: Settings, snapshot: Callable[[], CompiledSnapshot]) -> Authenticate:
+def _authenticate(
+    settings: Settings,
+    snapshot: Callable[[], CompiledSnapshot],
+    revocations: Callable[[], Revocations],
+) -> Authenticate:
     admin = settings.admin_key_file
     return authenticator(
         service_key=_service_key(settings),
         admin_key=_secret(admin, "admin") if admin is not None else None,
         snapshot=snapshot,
+        revocations=revocations,
     )
 
 

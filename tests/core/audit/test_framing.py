@@ -42,6 +42,24 @@ def test_rows_come_back_as_they_were(rows: list[Row], encoded: list[bytes]) -> N
     assert read(b"".join(encoded)) == rows
 
 
+def test_each_frame_says_which_kind_it_is_before_it_is_decoded(
+    rows: list[Row], encoded: list[bytes]
+) -> None:
+    found = list(frames(b"".join(encoded), salt=SALT, sequence=1, base=24, name="f"))
+    assert [frame.tag for frame in found] == [type(row).__struct_config__.tag for row in rows]
+    assert len({frame.tag for frame in found}) >= 5
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x91", b"\x91\xff", b"\xdc", b"\xdc\0\1", b"\x01", b"\xdd\0\0\0\1\1"]
+)
+def test_what_is_no_row_has_no_kind(payload: bytes) -> None:
+    frame = framing.Frame(1, memoryview(payload), 24, "f.journal")
+    assert frame.tag == -1
+    with pytest.raises(ServiceUnavailable, match="not of this version"):
+        _ = frame.row
+
+
 def test_each_frame_says_where_it_ends(encoded: list[bytes]) -> None:
     found = list(frames(b"".join(encoded), salt=SALT, sequence=1, base=24, name="f"))
     assert found[0].end == 24 + len(encoded[0])

@@ -105,6 +105,10 @@ async def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -
     Journal(tmp_path, "router-8").close()
 
 
+def on_disk(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*.journal"))
+
+
 async def test_segments_roll_and_go_when_nothing_in_them_is_needed(
     tmp_path: Path, rows: Any, all_rows: Any
 ) -> None:
@@ -115,10 +119,13 @@ async def test_segments_roll_and_go_when_nothing_in_them_is_needed(
             for row in rows(f"m{n}"):
                 sequence = journal.append(row)
             await journal.sync()
+            assert journal.size_bytes == on_disk(tmp_path)
         assert len(segments(tmp_path)) > 5
         journal.append(Shipped(sequence=sequence))
         await settled(lambda: len(segments(tmp_path)) == 1)
+        await settled(lambda: journal.size_bytes == on_disk(tmp_path))
     again = Journal(tmp_path, "r1")
+    assert again.size_bytes == on_disk(tmp_path)
     assert again.recovered.next_sequence == sequence + 2
     assert again.recovered.open_missions == ()
     again.close()

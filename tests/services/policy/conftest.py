@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from signing import SIGNER
 
 from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
 from harmost.services.interceptors.gate import Gate
@@ -136,7 +137,7 @@ class Mesh:
 @asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[Mesh]:
     store = PolicyStore(path)
-    servicer = PolicyServicer(store)
+    servicer = PolicyServicer(store, SIGNER)
     server = grpc.aio.server(interceptors=[Gate(PRINCIPALS.get)])
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -53,12 +53,35 @@ class Header(NamedTuple):
     salt: int
 
 
-class Frame(NamedTuple):
-    """One row as it was read; `end` is the offset after it."""
+class Frame:
+    """One row as it was read, whole and sound; `end` is the offset after it.
 
-    sequence: int
-    row: Row
-    end: int
+    Decoded when it is asked for its row: who ships records passes by four rows of five.
+    """
+
+    __slots__ = ("_name", "_payload", "end", "sequence")
+
+    def __init__(self, sequence: int, payload: memoryview, end: int, name: str) -> None:
+        self.sequence: int = sequence
+        self.end: int = end
+        self._payload = payload
+        self._name = name
+
+    @property
+    def tag(self) -> int:
+        """Which kind of row it is: `tag` of its class in rows.py; -1 where it is none of this version.
+
+        Source: MessagePack specification, "array format family" and "int format family".
+        """
+        head = self._payload[:4].tobytes()
+        at = 1 if head[:1] and head[0] & 0xF0 == 0x90 else 3 if head[:1] == b"\xdc" else 4
+        tag = head[at] if at < len(head) else 0xFF
+        return tag if tag < 0x80 else -1
+
+    @property
+    def row(self) -> Row:
+        """The row; raises ServiceUnavailable where it is none of this version."""
+        return _decoded(self._payload, self._name, self.end)
 
 
 def write_header(header: Header) -> bytes:
@@ -107,7 +130,7 @@ def frames(data: bytes, *, salt: int, sequence: int, base: int, name: str) -> It
                 raise _corrupt(name, base + at, f"the row numbered {sequence} is damaged")
             return
         _, payload, at = whole
-        yield Frame(sequence, _decoded(payload, name, base + at), base + at)
+        yield Frame(sequence, payload, base + at, name)
         sequence += 1
 
 

@@ -41,6 +41,7 @@ MissionStatus = Literal[
     "failed",
     "cancelled",
     "interrupted",
+    "killed",
 ]
 
 AttemptOutcome = Literal[
@@ -100,7 +101,8 @@ class Outcome(_Stored, frozen=True):
 class RecordSummary(_Stored, frozen=True):
     """One mission as it ended: all that is ever told of it, never prompt or answer text.
 
-    `journal_sequence` is 0 until it is shipped.
+    `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
+    see policy/vector.py.
     """
 
     record_id: str
@@ -124,6 +126,7 @@ class RecordSummary(_Stored, frozen=True):
     steps: tuple[str, ...] = ()
     journal_sequence: int = 0
     outcomes: tuple[Outcome, ...] = ()
+    fact_vectors: tuple[bytes, ...] = ()
 
 
 class MissionOpened(_Stored, frozen=True, tag=1):

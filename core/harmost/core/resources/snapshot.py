@@ -20,12 +20,15 @@ __all__ = ["Caller", "CompiledSnapshot", "compile_snapshot"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a key belongs to. `tenant` is never "": no document grants the whole deployment."""
+    """Who a key belongs to, until `ends_s` (Unix seconds). `tenant` is never "": no document grants
+    the whole deployment."""
 
     name: str
     tenant: str
     roles: frozenset[str]
     claims: frozenset[str]
+    ends_s: float
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class CompiledSnapshot:
             tenant=owner.tenant,
             roles=frozenset(owner.principal.roles),
             claims=frozenset(owner.principal.claims),
+            ends_s=self._key_ends_s[owner.key.id],
+            key_id=owner.key.id,
         )
 
 

@@ -25,6 +25,7 @@ from harmost.core.tenants import visible
 from harmost.services.budget.counters import Charge, Counters
 from harmost.services.budget.denials import exhausted, price_unknown
 from harmost.services.budget.ledger_file import Entry, EntryKind, LedgerFile
+from harmost.services.budget.report import Position, SumPage, SumQuestion
 from harmost.services.budget.requests import (
     Adjusted,
     Adjustment,
@@ -236,6 +237,10 @@ class Accounts:
         ]
         page = rows[:rows_max]
         return page, page[-1].sequence if len(rows) > len(page) else 0
+
+    def sums(self, question: SumQuestion, *, after: Position) -> SumPage:
+        """A page of rows, summed."""
+        return self._file.sum_page(question, after=after)
 
     def verify(self) -> None:
         """Add up every row; raises NotPossibleNow, naming the file, where one does not fit. O(rows).

@@ -6,10 +6,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from harmost.budget.v1 import budget_pb2 as pb
 from harmost.core.budget.nodes import Amount, BudgetPath, Unit
-from harmost.core.budget.window import Window, WindowBounds
+from harmost.core.budget.window import TIME_NS_MAX, Window, WindowBounds
 from harmost.core.errors import InvalidInput, Violation
 from harmost.core.tenants import LEVEL_RULE, is_path
 from harmost.services.budget.ledger_file import Entry, EntryKind
+from harmost.services.budget.report import SPANS_NS, Group, Report, SumQuestion
 from harmost.services.budget.requests import (
     Adjustment,
     BudgetState,
@@ -28,6 +29,8 @@ __all__ = [
     "reservation_of",
     "reserve_response",
     "settlement_of",
+    "sum_question_of",
+    "sums_to_proto",
 ]
 
 _WINDOWS: dict[Window, "pb.Window.ValueType"] = {
@@ -130,6 +133,35 @@ def entry_to_proto(entry: Entry) -> pb.Entry:
         author=entry.author,
         reason=entry.reason,
     )
+
+
+def sum_question_of(request: pb.SumEntriesRequest, *, tenant: str) -> SumQuestion:
+    """What `request` asks of the rows of `tenant`."""
+    groups = tuple(Group(group) for group in request.group_by if group)
+    spans = [group for group in groups if group in SPANS_NS]
+    if len(set(groups)) < len(request.group_by) or len(spans) > 1:
+        raise _invalid("group_by", "names a group twice, none, or two times: name each once")
+    start_ns = _time_ns(request.start) if request.HasField("start") else 0
+    end_ns = _time_ns(request.end) if request.HasField("end") else TIME_NS_MAX
+    if start_ns > end_ns:
+        raise _invalid("start", "is after `end`: exchange them")
+    return SumQuestion(tenant, start_ns, end_ns, groups)
+
+
+def sums_to_proto(report: Report) -> pb.SumEntriesResponse:
+    """A report as a message."""
+    return pb.SumEntriesResponse(
+        sums=[pb.EntrySum(keys=keys, **found._asdict()) for keys, found in report.sums()],
+        total=pb.EntrySum(**report.total._asdict()),
+        truncated=report.truncated,
+    )
+
+
+def _time_ns(time: Timestamp) -> int:
+    time_ns = time.seconds * 10**9 + time.nanos
+    if not 0 <= time_ns <= TIME_NS_MAX:
+        raise _invalid("start", "or `end` is no time from 1970 to 2261: correct it")
+    return time_ns
 
 
 def page_number(token: str) -> int:

@@ -18,6 +18,8 @@ from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.window import Window
 from harmost.core.errors import NotPossibleNow
 from harmost.core.usage import TokenUsage
+from harmost.services.budget.ledger_sums import sum_page
+from harmost.services.budget.report import Position, SumPage, SumQuestion
 from harmost.services.sqlite import open_database
 
 __all__ = ["BalanceRow", "CounterKey", "Entry", "EntryKind", "LedgerFile"]
@@ -280,6 +282,10 @@ class LedgerFile:
         full = len(entries) == rows_max
         reached = entries[-1].sequence if full else after + ROWS_SCANNED_MAX
         return entries, reached if reached < last else 0
+
+    def sum_page(self, question: SumQuestion, *, after: Position) -> SumPage:
+        """The sums of the next rows after a position."""
+        return sum_page(self._connection, question, after=after)
 
     def verify(self, *, rows_max: int = 2**62) -> None:
         """Add everything up; raises NotPossibleNow, naming the file, where it does not fit together.

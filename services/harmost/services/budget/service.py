@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import grpc
@@ -12,6 +13,7 @@ from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, compile_limits
 from harmost.core.errors import Forbidden, NotFound, Unsupported
 from harmost.core.resources.kinds import BudgetSpec, Metadata
 from harmost.core.tenants import visible
+from harmost.services.budget.accounts import Accounts
 from harmost.services.budget.convert import (
     adjustment_of,
     budget_to_proto,
@@ -20,7 +22,10 @@ from harmost.services.budget.convert import (
     reservation_of,
     reserve_response,
     settlement_of,
+    sum_question_of,
+    sums_to_proto,
 )
+from harmost.services.budget.report import Position, Report, SumPage, SumQuestion
 from harmost.services.budget.store import BudgetStore
 from harmost.services.interceptors.principal import current_principal
 
@@ -140,6 +145,19 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
             next_page_token=str(following) if following else "",
         )
 
+    async def SumEntries(
+        self, request: pb.SumEntriesRequest, context: Context
+    ) -> pb.SumEntriesResponse:
+        question = sum_question_of(request, tenant=_narrowed(request.tenant))
+        report = Report(question.groups, tenant_levels=request.tenant_levels)
+        reached: Position | None = Position()
+        while reached is not None:  # ends with the rows, or with the caller's deadline
+            work = partial(_sum_page, question=question, after=reached)
+            page = await self._store.run(work)
+            report.add(page)
+            reached = page.reached
+        return sums_to_proto(report)
+
     async def Adjust(self, request: pb.AdjustRequest, context: Context) -> pb.AdjustResponse:
         principal = current_principal()
         wanted = adjustment_of(request, author=principal.name)
@@ -172,6 +190,10 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
             self._compiled = (snapshot, limits)
             self._store.limits = limits
         return self._compiled[1]
+
+
+def _sum_page(accounts: Accounts, _: int, *, question: SumQuestion, after: Position) -> SumPage:
+    return accounts.sums(question, after=after)
 
 
 def _narrowed(tenant: str) -> str:

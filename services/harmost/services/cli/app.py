@@ -18,6 +18,7 @@ from harmost.services.cli import (
     up,
     usage,
 )
+from harmost.services.cli.money import chargeback
 from harmost.services.cli.options import Json
 from harmost.services.cli.replay import command as replay
 
@@ -53,6 +54,7 @@ app.command("delete", rich_help_panel=RULE)(resources.delete)
 app.add_typer(keys.app, name="key", rich_help_panel=RULE)
 
 app.command("usage", rich_help_panel=SEE)(usage.usage)
+app.command("chargeback", rich_help_panel=SEE)(chargeback.chargeback)
 app.command("top", rich_help_panel=SEE)(top.top)
 app.command("records", rich_help_panel=SEE)(records.records)
 app.command("tail", rich_help_panel=SEE)(records.tail)

@@ -89,6 +89,7 @@ class Journal:
         except BaseException:
             self._slot.close()
             raise
+        self._closed_bytes = sum(segment.end for segment in self._segments[:-1])
         self.recovered: Recovered = self._owed.recovered(next_sequence=self._next_sequence)
 
     @property
@@ -104,7 +105,7 @@ class Journal:
     @property
     def size_bytes(self) -> int:
         """Bytes on the disk and in the buffer."""
-        return sum(segment.end for segment in self._segments) + self._buffer_bytes
+        return self._closed_bytes + self._segments[-1].end + self._buffer_bytes
 
     def append(self, row: Row) -> int:
         """Take `row`, to be written at the end of this loop turn; its number. Never waits.
@@ -185,6 +186,8 @@ class Journal:
     # What is taken.
 
     def _check_takes(self, row: Row) -> None:
+        if not self._is_tight and not self._broken and not self._failure:
+            return  # nearly always
         why = self._broken
         if not why and self._buffer_bytes >= BUFFER_BYTES_MAX:
             why = self._failure or f"{self._buffer_bytes} bytes wait to be written"
@@ -194,6 +197,14 @@ class Journal:
             why = self._failure
         if why:
             raise _unwritable(why)
+
+    @property
+    def _is_tight(self) -> bool:
+        # Whether any row might have to be refused for want of room.
+        return (
+            self._buffer_bytes >= BUFFER_BYTES_TO_BEGIN
+            or self._closed_bytes + self._segments[-1].end + self._buffer_bytes >= self._bytes_max
+        )
 
     def _begins(self, row: Row) -> bool:
         # Rows that end nothing that is open: what they add to the disk nobody waits for.
@@ -334,6 +345,7 @@ class Journal:
         if self._rolled is not None:
             os.close(self._fd)
             segment, self._fd = self._rolled
+            self._closed_bytes += self._segments[-1].end
             self._segments.append(segment)
             self._rolled = None
         self._rolling = False
@@ -354,6 +366,7 @@ class Journal:
             except OSError as error:
                 log.warning("a journal file that is no longer needed stays: %s", error)
                 return
+            self._closed_bytes -= self._segments[0].end
             del self._segments[0]
 
     # Opening and closing: blocking, before and after the loop's work.

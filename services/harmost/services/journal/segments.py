@@ -59,8 +59,8 @@ class Segment:
         self.path = path
         self.first_sequence = header.first_sequence
         self.salt = header.salt
-        self.next_sequence = header.first_sequence
-        self.end = end
+        self.next_sequence: int = header.first_sequence
+        self.end: int = end
 
     def read(self, *, sequence: int, offset: int, bytes_max: int) -> list[Frame]:
         """Rows from the one numbered `sequence` at `offset`, about `bytes_max` of them, at least one.

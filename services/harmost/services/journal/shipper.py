@@ -41,6 +41,8 @@ REFUSED_BYTES_MAX = 64 * 1024 * 1024
 
 Metadata = Sequence[tuple[str, str]]
 
+_SHIPPED_TAGS = frozenset(kind.__struct_config__.tag for kind in (MissionClosed, OutcomeReported))
+
 
 class _Item(NamedTuple):
     """A row that is to be shipped."""
@@ -161,8 +163,11 @@ class Shipper:
             self._reader = self._journal.reader(after=self._journal.shipped_sequence)
         while len(self._pending) < BATCH_ROWS_MAX and self._reader.behind:
             for frame in self._reader.read(READ_BYTES):
-                if isinstance(frame.row, MissionClosed | OutcomeReported):
-                    self._pending.append(_Item(frame.sequence, frame.row))
+                if frame.tag not in _SHIPPED_TAGS:
+                    continue
+                row = frame.row
+                if isinstance(row, MissionClosed | OutcomeReported):
+                    self._pending.append(_Item(frame.sequence, row))
             await asyncio.sleep(0)
 
     def _refuse(self, items: Sequence[_Item], error: grpc.aio.AioRpcError) -> None:
@@ -180,9 +185,8 @@ class Shipper:
 def _add(request: telemetry_pb2.ReportRequest, item: _Item) -> int:
     """The bytes that `item` adds to `request`."""
     if isinstance(item.row, MissionClosed):
-        record = record_to_proto(
-            msgspec.structs.replace(item.row.record, journal_sequence=item.sequence)
-        )
+        record = record_to_proto(item.row.record)
+        record.journal_sequence = item.sequence
         request.records.append(record)
         return record.ByteSize()
     outcome = outcome_report_to_proto(item.row.outcome)

@@ -24,6 +24,9 @@ __all__ = ["AnyChatRequest", "call_of", "chat_response", "stream_response"]
 
 AnyChatRequest = router_pb2.ChatRequest | router_pb2.StreamChatRequest
 
+_AS_IT_IS = Generation()  # most calls leave both out: immutable, so one will do
+_NOTHING_SAID = Claims()
+
 _ROLES: Mapping[int, MessageRole] = {
     router_pb2.MESSAGE_ROLE_SYSTEM: "system",
     router_pb2.MESSAGE_ROLE_USER: "user",
@@ -47,26 +50,13 @@ def call_of(request: AnyChatRequest, *, principal: Principal, tenant: str) -> Ca
     principal's tenant does not grant.
     """
     _refuse_unsupported(request)
-    generation = request.generation
     return Call(
         profile=request.profile,
         tenant=tenant,
         principal=principal.name,
         messages=tuple(_message(m, index) for index, m in enumerate(request.messages)),
-        generation=Generation(
-            output_tokens_max=generation.output_tokens_max,
-            temperature_permille=(
-                generation.temperature_permille
-                if generation.HasField("temperature_permille")
-                else None
-            ),
-            top_p_permille=(
-                generation.top_p_permille if generation.HasField("top_p_permille") else None
-            ),
-            stop=tuple(generation.stop),
-            seed=generation.seed if generation.HasField("seed") else None,
-        ),
-        claims=_claims(request.claims, principal),
+        generation=_generation(request.generation) if request.HasField("generation") else _AS_IT_IS,
+        claims=_claims(request.claims, principal) if request.HasField("claims") else _NOTHING_SAID,
         agent_id=request.agent_id,
         end_user_id=request.end_user_id,
         data_subject_id=request.data_subject_id,
@@ -99,14 +89,25 @@ def chat_response(text: str, finished: Finished) -> router_pb2.ChatResponse:
 
 
 def _refuse_unsupported(request: AnyChatRequest) -> None:
-    carried = {
-        "tools": bool(request.tools),
-        "conversation_id": bool(request.conversation_id),
-        "generation.output_schema_json": bool(request.generation.output_schema_json),
-    }
-    for field, is_set in carried.items():
-        if is_set:
-            raise _unsupported(field)
+    if request.tools:
+        raise _unsupported("tools")
+    if request.conversation_id:
+        raise _unsupported("conversation_id")
+    if request.HasField("generation") and request.generation.output_schema_json:
+        raise _unsupported("generation.output_schema_json")
+
+
+def _generation(generation: router_pb2.Generation) -> Generation:
+    has = generation.HasField
+    return Generation(
+        output_tokens_max=generation.output_tokens_max,
+        temperature_permille=(
+            generation.temperature_permille if has("temperature_permille") else None
+        ),
+        top_p_permille=generation.top_p_permille if has("top_p_permille") else None,
+        stop=tuple(generation.stop),
+        seed=generation.seed if has("seed") else None,
+    )
 
 
 def _message(message: router_pb2.Message, index: int) -> Message:

@@ -18,6 +18,7 @@ from harmost.core.audit.rows import Outcome, OutcomeReported
 from harmost.core.chat import Call
 from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, ProviderFailed, Unsupported
 from harmost.core.limits import INPUT_BYTES_MAX
+from harmost.core.policy.revocations import killed
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.tenants import visible
 from harmost.router.v1 import router_pb2, router_pb2_grpc
@@ -28,6 +29,7 @@ from harmost.services.router.events import Finished
 from harmost.services.router.listeners import Nobody, listening
 from harmost.services.router.listing import model_info, profile_info
 from harmost.services.router.mission import Mission, MissionTools
+from harmost.services.router.running import RunningMissions
 from harmost.services.snapshots.watcher import SnapshotWatcher
 
 if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
@@ -51,6 +53,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self._tls = tls
         self._in_flight = InFlight()
         self._keys = IdempotencyKeys()
+        self._missions = RunningMissions()
+        snapshots.on_stop(self._stop)
         self._closing: asyncio.TaskGroup | None = None
 
     @asynccontextmanager
@@ -143,6 +147,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         principal, snapshot = current_principal(), self._snapshots.current()
         call = self._admit(request, principal, snapshot)
         record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
+        stopped = self._snapshots.revocations().of_call(
+            tenant=call.tenant, profile=call.profile, agent_id=call.agent_id, record_id=record_id
+        )
+        if stopped is not None:
+            raise killed(stopped)
         self._in_flight.enter(call.tenant, snapshot.catalog.tenants)
         mission: Mission | None = None
         try:
@@ -156,7 +165,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                     tools=self._tools,
                     tls=self._tls,
                 )
-                yield mission
+                with self._missions.running(mission, principal):
+                    yield mission
         finally:
             if mission is None or not mission.open:
                 self._in_flight.leave(call.tenant)
@@ -187,6 +197,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 f"profile `{request.profile}` takes at most {input_bytes_max}"
             )
         return call_of(request, principal=principal, tenant=tenant)
+
+    async def _stop(self) -> None:
+        """End the running missions that what is stopped now means."""
+        if self._in_flight.calls:
+            await self._missions.stop(self._snapshots.current(), self._snapshots.revocations())
 
     def _abandon(self, mission: Mission, context: Context) -> None:
         # None without a deadline, whatever the stubs say.

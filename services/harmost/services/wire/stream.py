@@ -53,6 +53,7 @@ class Stream:
     closed = False  # the engine knows the stream no more
     _deadline_timer: asyncio.TimerHandle | None = None
     _waiters: list[asyncio.Future[None]] | None = None
+    _metadata: tuple[Metadatum, ...] | None = None
 
     def __init__(
         self, connection: "Connection", stream_id: int, path: bytes, headers: tuple[Header, ...]
@@ -227,8 +228,10 @@ class Stream:
         return compression.GZIP in accepted
 
     def metadata(self) -> tuple[Metadatum, ...]:
-        """The caller's metadata."""
-        return decode_metadata(self.headers)
+        """The caller's metadata; decoded once."""
+        if self._metadata is None:
+            self._metadata = decode_metadata(self.headers)
+        return self._metadata
 
     def _is_one_message(self, data: bytes) -> bool:
         """Whether `data` is exactly one message, plain and within its limit."""

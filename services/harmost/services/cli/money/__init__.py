@@ -1,0 +1,1 @@
+"""What people see of money: budgets, burn, ledger rows, chargeback, prices."""

@@ -1,0 +1,147 @@
+"""What people see of money, on a real mesh: every figure is the ledger's."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TENANT = "acme/retail/support"
+SPREAD_S = 20
+THIS_MONTH = datetime.now(UTC).strftime("%Y-%m")
+
+
+@pytest.fixture(scope="module")
+def spent(mesh: Path) -> int:
+    """How many calls the mesh answered, at the least, before these tests look."""
+    from harmost.client import Client
+
+    key = (mesh / "admin.key").read_text().strip()
+    address = json.loads((mesh / "endpoints.json").read_text())["router"]
+    with Client(address, key=key) as client:
+        for _ in range(3):
+            list(client.stream("hello", "hi", tenant=TENANT))
+    return 3
+
+
+def until(ask: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+    """What `ask` answers once it `holds`: a settlement follows its answer."""
+    deadline = time.monotonic() + SPREAD_S
+    while True:
+        found = ask()
+        if holds(found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+
+
+def test_a_budget_shows_its_burn_and_how_long_it_lasts(at: Any, spent: int) -> None:
+    found = until(
+        lambda: at("budget", "show", TENANT, "--json").json,
+        lambda budgets: any(sum(one["burn_by_minute"]) for one in budgets),
+    )
+    money = next(one for one in found if one["unit"] == "usd_nanos")
+    assert sum(money["burn_by_minute"]) <= money["settled"]
+    assert money["left"] == money["limit"] - money["settled"] - money["held"] - money["leased"]
+    shown = at("budget", "show").out
+    assert "support-daily" in shown
+    assert "█ settled" in shown
+    assert "/h" in shown
+
+
+def test_top_names_who_burns_most(at: Any, spent: int) -> None:
+    ran = until(
+        lambda: at("budget", "top", "--once", "--by", "model", "--json"),
+        lambda ran: ran.code == 0 and sum(one["attempts"] for one in ran.json) >= spent,
+    )
+    first, *others = ran.json
+    assert first["usd_nanos"] > 0
+    assert all(other["usd_nanos"] <= first["usd_nanos"] for other in others)
+    assert sum(first["by_minute"]) >= first["usd_nanos"]
+    assert first["name"] in at("budget", "top", "--once", "--by", "model").out
+
+
+def test_chargeback_is_the_sum_of_the_ledgers_rows_in_every_form(at: Any, spent: int) -> None:
+    words = ("chargeback", "--month", THIS_MONTH, "--by", "tenant,model,profile")
+    report = until(
+        lambda: at(*words, "--json").json, lambda report: report["total"]["attempts"] >= spent
+    )
+    for name, total in report["total"].items():
+        assert sum(line[name] for line in report["lines"]) == total
+    rows = list(csv.DictReader(io.StringIO(at(*words, "--csv").out)))
+    assert [row["tenant"] for row in rows[:-1]] == [line["tenant"] for line in report["lines"]]
+    assert rows[-1]["tenant"] == "TOTAL"
+    nanos = [int(row["usd"].replace(".", "")) for row in rows]
+    assert sum(nanos[:-1]) == nanos[-1] == report["total"]["usd_nanos"]
+    ran = at(*words)
+    assert ran.code == 0
+    assert "total" in ran.out
+    assert "ledger rows" in ran.err
+
+
+def test_chargeback_of_the_first_level_adds_up_what_is_below(at: Any, spent: int) -> None:
+    report = at("chargeback", "--month", THIS_MONTH, "--levels", "1", "--json").json
+    assert {line["tenant"] for line in report["lines"]} == {"acme"}
+    other = at("chargeback", "--month", "1999-12", "--json").json
+    assert other["lines"] == []
+    assert set(other["total"].values()) == {0}
+
+
+def test_chargeback_goes_to_a_file(at: Any, spent: int, tmp_path: Path) -> None:
+    out = tmp_path / "november.csv"
+    ran = at("chargeback", "--month", THIS_MONTH, "--csv", "-o", str(out))
+    assert (ran.code, ran.out) == (0, "")
+    assert out.read_text().splitlines()[-1].startswith("TOTAL,")
+
+
+def test_a_correction_moves_the_balance_and_stands_in_the_report(at: Any, spent: int) -> None:
+    def settled() -> int:
+        found = at("budget", "show", "--json").json
+        return next(int(one["settled"]) for one in found if one["name"] == "acme-monthly")
+
+    before = settled()
+    words = ("budget", "adjust", "acme-monthly", "1.25", "--reason", "a test", "--json")
+    made = at(*words, "--idempotency-key", "once").json
+    again = at(*words, "--idempotency-key", "once").json
+    assert made["sequence"] == again["sequence"]
+    assert settled() == before + 1_250_000_000
+    back = at("budget", "adjust", "acme-monthly", "-1.25", "--reason", "back")
+    assert (back.code, settled()) == (0, before)
+    assert back.out.startswith("row ")
+    total = at("chargeback", "--month", THIS_MONTH, "--json").json["total"]
+    assert (total["corrections"], total["corrected_usd_nanos"]) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("chargeback", "--month", "2026-13"), "`2026-13` is no month: write it like 2026-11"),
+        (("chargeback", "--month", "november"), "is no month"),
+        (("chargeback", "--month", "2026-11", "--timezone", "Mars/Olympus"), "is no time zone"),
+        (("chargeback", "--month", "2026-11", "--by", "mood"), "`mood` is not known"),
+        (("chargeback", "--month", "2026-11", "--csv", "--json"), "choose one of"),
+        (("budget", "top", "--by", "mood"), "`mood` is not known"),
+        (("budget", "adjust", "b", "1e3", "--reason", "r"), "`1e3` is no amount: write US dollars"),
+        (("budget", "adjust", "b", "2.5", "--reason", "r", "--unit", "tokens"), "write a whole number"),
+        (("budget", "adjust", "b", "1", "--reason", "r", "--unit", "euro"), "`euro` is no unit"),
+        (("budget", "adjust", "b", "1", "--reason", "r", "--window", "year"), "`year` is no window"),
+        (("budget", "adjust", "b", "1"), "--reason"),
+    ],
+)  # fmt: skip
+def test_who_types_a_wrong_thing_is_told_what_to_do(
+    harmost: Any, words: tuple[str, ...], message: str
+) -> None:
+    ran = harmost(*words)
+    assert ran.code != 0
+    assert message in " ".join(ran.err.replace("│", " ").split())
+
+
+def test_a_budget_that_does_not_exist_cannot_be_corrected(at: Any) -> None:
+    ran = at("budget", "adjust", "nobody", "1", "--reason", "r")
+    assert ran.code == 1
+    assert "budget `nobody` does not exist: see `harmost budget show`" in ran.err
