@@ -10,6 +10,7 @@
     ├── Conflict              another change or call came first; try again on what is there now
     ├── AlreadyExists         this was done before
     ├── PolicyDenied          a rule says no
+    ├── Killed                a kill switch is on, or the key was removed while it ran
     ├── BudgetExhausted       a ceiling would be passed
     ├── RateLimited           too much at once; try again after `retry_after_s`
     ├── NotPossibleNow        a precondition of the deployment is not met
@@ -35,6 +36,7 @@ __all__ = [
     "HarmostError",
     "InvalidDocuments",
     "InvalidInput",
+    "Killed",
     "NotFound",
     "NotPossibleNow",
     "PolicyDenied",
@@ -123,6 +125,12 @@ class PolicyDenied(HarmostError):
     """A rule says no; `details` hold `policy`, `rule` and `citations`."""
 
     reason = "POLICY_DENIED"
+
+
+class Killed(HarmostError):
+    """A kill switch stops it; `details` hold `kind`, `name` and `tenant` of what is stopped."""
+
+    reason = "KILLED"
 
 
 class BudgetExhausted(HarmostError):

@@ -17,6 +17,10 @@ __all__ = [
     "ERROR_MESSAGE_CHARS_MAX",
     "GRPC_MESSAGE_BYTES_MAX",
     "INPUT_BYTES_MAX",
+    "POLICY_LINT_PAIRS_MAX",
+    "POLICY_LINT_STEPS_MAX",
+    "POLICY_SEARCH_STEPS_MAX",
+    "POLICY_TESTS_MAX",
     "POLICY_VARIABLES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
     "RULES_MAX",
@@ -47,6 +51,15 @@ RULES_MAX = 20_000
 RULE_MESSAGE_CHARS_MAX = 500
 RULE_NAME_CHARS_MAX = 100  # its own, and that of each source it cites
 RULE_CITATIONS_MAX = 8
+# Variables of one policy document: more than a person keeps in mind; each is compiled on its own.
+POLICY_VARIABLES_MAX = 100
+# Tests of one run: each takes some 0.1 ms, more where rules are many.
+POLICY_TESTS_MAX = 10_000
+# Values that one question of the linter tries, some 100 ms, and all of its questions together, a
+# minute. Then it says that it does not know.
+POLICY_SEARCH_STEPS_MAX = 5_000
+POLICY_LINT_STEPS_MAX = 3_000_000
+POLICY_LINT_PAIRS_MAX = 20_000  # of rules that are held against each other, some 1 ms each
 # CEL. Longer than any condition that a person reads; cel-cpp itself stops at 100,000.
 CEL_CHARS_MAX = 8_192
 # Nodes of one tree, document variables put in: more than `CEL_CHARS_MAX` characters can say alone.
@@ -65,8 +78,6 @@ CEL_VISITS_MAX = 1_000_000
 CEL_FACTS_BYTES_MAX = 16 * 1024 * 1024
 # Strings and lists that one evaluation may make; none is made by conditions of the usual kinds.
 CEL_SCRATCH_BYTES_MAX = 1024 * 1024
-# Variables of one policy document: more than a person keeps in mind; each is compiled on its own.
-POLICY_VARIABLES_MAX = 100
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

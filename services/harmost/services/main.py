@@ -15,7 +15,9 @@ import grpc
 import uvloop
 
 from harmost.budget.v1 import budget_pb2_grpc
+from harmost.core.budget.nodes import BudgetLimits, compile_limits
 from harmost.core.errors import HarmostError, InvalidInput
+from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.policy.v1 import policy_pb2_grpc
@@ -26,8 +28,10 @@ from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
+from harmost.services.policy.replay import ReadVectors
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
+from harmost.services.policy.vectors import vectors_of
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
@@ -39,7 +43,9 @@ from harmost.services.router.stats import Stats
 from harmost.services.sandbox.knobs import from_environment
 from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
-from harmost.services.snapshots.watcher import Listener, SnapshotWatcher
+from harmost.services.snapshots.holder import Listener
+from harmost.services.snapshots.keys import read_signer, verifier_of
+from harmost.services.snapshots.watcher import SnapshotWatcher
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
@@ -105,16 +111,30 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
         store = stack.enter_context(
             contextlib.closing(PolicyStore(settings.data_dir / "policy.db"))
         )
-        servicer = PolicyServicer(store)
+        if settings.policy_signing_key is None:
+            raise InvalidInput("no policy signing key: give `--policy-signing-key`")
+        signer = read_signer(settings.policy_signing_key)
+        vectors = await stack.enter_async_context(_vectors(settings))
+        servicer = PolicyServicer(store, signer, read_vectors=vectors)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
             policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
             return "harmost.policy.v1.PolicyService"
 
-        keys = _authenticate(settings, servicer.current)
+        keys = _authenticate(settings, servicer.current, servicer.revocations)
         await stack.enter_async_context(_serving(settings, register, keys, drain=servicer.drain))
         yield
+
+
+@asynccontextmanager
+async def _vectors(settings: Settings) -> AsyncGenerator[ReadVectors | None]:
+    """How Policy reads what decisions were made on; None where it was not told whom to ask."""
+    if not settings.telemetry_address:
+        yield None
+        return
+    async with channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry:
+        yield vectors_of(telemetry, bearer(_service_key(settings)))
 
 
 @asynccontextmanager
@@ -131,8 +151,10 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
             budget_pb2_grpc.add_BudgetServiceServicer_to_server(servicer, server)
             return "harmost.budget.v1.BudgetService"
 
-        keys = _authenticate(settings, snapshots.current)
-        await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
+        keys = _authenticate(settings, snapshots.current, snapshots.revocations)
+        await stack.enter_async_context(
+            _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
+        )
         yield
 
 
@@ -150,7 +172,7 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(servicer, server)
             return "harmost.telemetry.v1.TelemetryService"
 
-        keys = _authenticate(settings, snapshots.current)
+        keys = _authenticate(settings, snapshots.current, snapshots.revocations)
         await stack.enter_async_context(
             _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
         )
@@ -166,9 +188,12 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
         books = await stack.enter_async_context(_books(settings, upstream))
         attempt_tools = await stack.enter_async_context(books(settings.data_dir))
         endpoints = Endpoints()
-        snapshots = await stack.enter_async_context(
-            _snapshots(settings, router_id, lambda s: endpoints.replace(_providers(s)))
-        )
+
+        async def changed(snapshot: CompiledSnapshot) -> None:
+            await endpoints.replace(_providers(snapshot))
+            attempt_tools.budget.use(_limits(snapshot))
+
+        snapshots = await stack.enter_async_context(_snapshots(settings, router_id, changed))
         tools = MissionTools(attempt_tools, endpoints, router_id, Stats())
         servicer = RouterServicer(snapshots=snapshots, tools=tools, tls=_tls(settings) is not None)
         await stack.enter_async_context(servicer.running())
@@ -181,7 +206,7 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
             router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, server)
             return "harmost.router.v1.RouterService"
 
-        keys = _authenticate(settings, snapshots.current)
+        keys = _authenticate(settings, snapshots.current, snapshots.revocations)
         await stack.enter_async_context(_serving(settings, register, keys))
         yield
 
@@ -199,7 +224,7 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
         async def books(slot: Path) -> AsyncGenerator[AttemptTools]:
             journal = Journal(slot / "journal", settings.router_id)
             shipper = Shipper(journal, telemetry, metadata=metadata)
-            budget = BudgetClient(ledger, metadata=metadata, journal=journal)
+            budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)
             async with journal.running(), shipper.running(), budget.running():
                 yield AttemptTools(journal, budget, upstream)
 
@@ -268,6 +293,7 @@ async def _snapshots(
             policy,
             watcher_id=watcher_id,
             metadata=bearer(_service_key(settings)),
+            verifier=verifier_of(settings.policy_verify_keys),
             cache_path=settings.data_dir / "snapshot.binpb",
         )
         watcher.on_change(listener)
@@ -279,12 +305,22 @@ def _providers(snapshot: CompiledSnapshot) -> dict[str, ProviderSpec]:
     return {name: provider.spec for name, provider in snapshot.catalog.providers.items()}
 
 
-def _authenticate(settings: Settings, snapshot: Callable[[], CompiledSnapshot]) -> Authenticate:
+def _limits(snapshot: CompiledSnapshot) -> BudgetLimits:
+    budgets = snapshot.catalog.budgets
+    return compile_limits({name: (each.metadata, each.spec) for name, each in budgets.items()})
+
+
+def _authenticate(
+    settings: Settings,
+    snapshot: Callable[[], CompiledSnapshot],
+    revocations: Callable[[], Revocations],
+) -> Authenticate:
     admin = settings.admin_key_file
     return authenticator(
         service_key=_service_key(settings),
         admin_key=_secret(admin, "admin") if admin is not None else None,
         snapshot=snapshot,
+        revocations=revocations,
     )
 
 

@@ -17,7 +17,8 @@ class Settings:
     """What a service needs to start. Addresses are "host:port"; a service ignores what it needs not.
 
     The service key is what services show each other, the admin key is who may do everything.
-    `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
+    The Policy service signs with `policy_signing_key`; whoever watches it takes what one of
+    `policy_verify_keys` signed. `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
     `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
     workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached.
     """
@@ -26,6 +27,8 @@ class Settings:
     data_dir: Path
     service_key_file: Path | None = None
     admin_key_file: Path | None = None
+    policy_signing_key: Path | None = None
+    policy_verify_keys: tuple[Path, ...] = ()
     transport: str = "wire"
     tls_cert: Path | None = None
     tls_key: Path | None = None

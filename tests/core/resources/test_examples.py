@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from harmost.core.policy.cases import is_case_file, parse_cases
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts
+from harmost.core.policy.lint import lint
+from harmost.core.policy.trial import try_cases
 from harmost.core.resources.dump import dump
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
@@ -21,7 +24,11 @@ PRICES = {  # picodollars a token, as the sandbox bills
 
 
 def sources() -> list[Source]:
-    return [Source(path.name, path.read_bytes()) for path in sorted(EXAMPLES.glob("*.yaml"))]
+    return [
+        Source(path.name, path.read_bytes())
+        for path in sorted(EXAMPLES.glob("*.yaml"))
+        if not is_case_file(path.name)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +104,19 @@ def test_examples_are_read_back_from_their_canonical_form() -> None:
     for parsed in parse_sources(sources()):
         again = parse_sources([Source("again", dump(parsed.document))])[0]
         assert again.document == parsed.document
+
+
+def test_the_tests_of_the_policies_pass_and_cover_every_rule_and_part(
+    snapshot: CompiledSnapshot,
+) -> None:
+    tests = EXAMPLES / "policies.test.yaml"
+    trial = try_cases(snapshot, parse_cases([Source(tests.name, tests.read_bytes())]), now_s=0)
+    assert [result for result in trial.results if result.problems] == []
+    assert trial.coverage.rule_permille == 1000
+    assert trial.coverage.atom_permille == 1000
+
+
+def test_the_policies_have_nothing_doubtful(snapshot: CompiledSnapshot) -> None:
+    policies = [(policy.metadata, policy.spec) for policy in snapshot.catalog.policies.values()]
+    report = lint(policies, now_s=1_800_000_000, expires_within_s=0)
+    assert (report.findings, report.undecided) == ((), ())

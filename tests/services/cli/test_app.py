@@ -27,7 +27,20 @@ COMMANDS = [
     "tail",
     "version",
 ]
-GROUPS = (("budget", "show"), ("key", "create"), ("trace", "generate"), ("trace", "show"))
+GROUPS = (
+    ("budget", "show"),
+    ("key", "create"),
+    ("trace", "generate"),
+    ("trace", "show"),
+    ("policy", "status"),
+    ("policy", "history"),
+    ("policy", "rollback"),
+    ("policy", "rotate-key"),
+    ("policy", "kill"),
+    ("policy", "restore"),
+    ("policy", "kills"),
+    ("policy", "replay"),
+)
 
 
 @pytest.mark.parametrize("words", [*((command,) for command in COMMANDS), *GROUPS])

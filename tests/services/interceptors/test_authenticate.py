@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harmost.core.errors import NotPossibleNow
+from harmost.core.errors import Killed, NotPossibleNow
+from harmost.core.policy.revocations import Revocation, RevocationKind, Revocations
 from harmost.core.resources.keys import new_key
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
@@ -30,8 +31,14 @@ class Running:
 
     def __init__(self, snapshot: CompiledSnapshot | None) -> None:
         self.snapshot = snapshot
+        self.revocations = Revocations()
+        self.now_s: float | None = None
         self.authenticate = authenticator(
-            service_key=SERVICE_KEY, admin_key=ADMIN_KEY, snapshot=self.current
+            service_key=SERVICE_KEY,
+            admin_key=ADMIN_KEY,
+            snapshot=self.current,
+            revocations=lambda: self.revocations,
+            clock=lambda: time.time() if self.now_s is None else self.now_s,
         )
 
     def current(self) -> CompiledSnapshot:
@@ -91,3 +98,28 @@ def test_guesses_are_not_kept_and_what_is_kept_is_bounded(monkeypatch: pytest.Mo
             found = known.principal(authenticate._digest(text), text, snapshot, 0.0)
             assert (found is not None) == (text != "no key")
     assert len(known._principals) == 2
+
+
+@pytest.mark.parametrize("kind", ["key", "principal"])
+def test_what_is_revoked_is_stopped_and_restored_at_once(kind: RevocationKind) -> None:
+    text, key = new_key()
+    running = Running(snapshot_of((key.id, key.hash, "")))
+    assert running.authenticate(text)
+    name = key.id if kind == "key" else "app"
+    running.revocations = Revocations(1, [Revocation(kind=kind, name=name, tenant="acme")])
+    with pytest.raises(Killed, match=f"{kind} `{name}` is stopped"):
+        running.authenticate(text)
+    running.revocations = Revocations(2)
+    assert running.authenticate(text)
+
+
+def test_a_clock_that_is_set_back_revives_no_key() -> None:
+    text, key = new_key()
+    running = Running(snapshot_of((key.id, key.hash, "2026-01-01T00:00:00Z")))
+    end_s = 1_767_225_600
+    running.now_s = end_s - 1
+    assert running.authenticate(text)
+    running.now_s = end_s
+    assert running.authenticate(text) is None
+    running.now_s = end_s - 3_600
+    assert running.authenticate(text) is None

@@ -244,14 +244,14 @@ async def test_applied_key_opens_and_deleted_key_does_not(mesh: Any) -> None:
         "apiVersion: harmost.dev/v1\nkind: Tenant\nmetadata: {name: globex}\nspec:\n  principals:\n"
         f"    - {{name: app, keys: [{{id: '{key.id}', hash: '{key.hash}'}}]}}\n"
     )
-    assert mesh.servicer.authenticate(token) is None
+    assert mesh.servicer.current().authenticate(token, 0) is None
     await mesh.caller("globex").apply(tenant)
-    principal = mesh.servicer.authenticate(token)
+    principal = mesh.servicer.current().authenticate(token, 0)
     assert (principal.name, principal.tenant, principal.roles) == ("app", "globex", {"caller"})
     shown = (await mesh.caller("globex").get("Tenant", "globex")).resource.yaml.decode()
     assert token.rpartition("_")[2] not in shown
     await mesh.caller("globex").rollback(1)
-    assert mesh.servicer.authenticate(token) is None
+    assert mesh.servicer.current().authenticate(token, 0) is None
 
 
 async def test_caller_that_goes_away_leaves_memory_and_disk_agreeing(
@@ -290,8 +290,8 @@ async def test_keys_left_out_are_kept_and_an_empty_list_takes_them(mesh: Any) ->
     with_key = f'{TENANT}      keys: [{{id: {key.id}, hash: "{key.hash}"}}]\n'
     await alice.apply(with_key)
     await alice.apply(TENANT.replace("[caller]", "[caller, operator]"))
-    kept = mesh.servicer.authenticate(text)
+    kept = mesh.servicer.current().authenticate(text, 0)
     assert kept is not None
     assert kept.roles == {"caller", "operator"}
     await alice.apply(f"{TENANT}      keys: []\n")
-    assert mesh.servicer.authenticate(text) is None
+    assert mesh.servicer.current().authenticate(text, 0) is None

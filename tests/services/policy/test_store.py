@@ -7,18 +7,16 @@ import apsw
 import pytest
 
 from harmost.core.errors import NotFound, ServiceUnavailable
-from harmost.services.policy.store import GENERATIONS_KEPT, PolicyStore, StoredDocument
+from harmost.services.policy.store import GENERATIONS_KEPT, PolicyStore, Published, StoredDocument
 
 
 def put(store: PolicyStore, generation: int, **documents: bytes) -> None:
     store.publish(
-        generation,
+        Published(generation, published_at_ms=generation * 10, author="test"),
         changed=[
             StoredDocument("Model", name, generation, yaml) for name, yaml in documents.items()
         ],
         removed=[],
-        published_at_ms=generation * 10,
-        author="test",
     )
 
 
@@ -34,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[PolicyStore]:
 
 
 def test_new_store_runs_generation_zero(store: PolicyStore) -> None:
-    assert store.latest() == (0, 0, ())
+    assert store.latest() == (Published(), ())
     with pytest.raises(NotFound, match="nothing was applied yet"):
         store.at(1)
 
@@ -42,11 +40,11 @@ def test_new_store_runs_generation_zero(store: PolicyStore) -> None:
 def test_each_generation_is_what_it_was(store: PolicyStore) -> None:
     put(store, 1, a=b"1", b=b"1")
     put(store, 2, b=b"2", c=b"2")
-    store.publish(3, changed=[], removed=[("Model", "a")], published_at_ms=30, author="x")
+    store.publish(Published(3, published_at_ms=30), changed=[], removed=[("Model", "a")])
     assert content(store, 1) == {"a": b"1", "b": b"1"}
     assert content(store, 2) == {"a": b"1", "b": b"2", "c": b"2"}
     assert content(store, 3) == {"b": b"2", "c": b"2"}
-    assert store.latest().published_at_ms == 30
+    assert store.latest().published.published_at_ms == 30
     assert [item.generation for item in store.latest().documents] == [2, 2]
 
 

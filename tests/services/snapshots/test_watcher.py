@@ -7,9 +7,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from signing import SIGNER, none_revoked, signed, verifier
 
 from harmost.core.errors import NotPossibleNow
 from harmost.core.resources.dump import content_digest
+from harmost.core.resources.signing import Verifier
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
 from harmost.services.interceptors.gate import Gate
@@ -29,11 +31,12 @@ class Policy:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.port = 0
+        self.signer = SIGNER
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         store = PolicyStore(self._path)
-        servicer = PolicyServicer(store)
+        servicer = PolicyServicer(store, self.signer)
         server = grpc.aio.server(interceptors=[Gate(KEYS.get)])
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -69,16 +72,24 @@ class Policy:
 
 
 class Scripted(policy_pb2_grpc.PolicyServiceServicer):
-    """Sends the snapshots that it is given and keeps the answers; for what the real one never does."""
+    """Sends the snapshots that it is given and keeps the answers; for what the real one never does.
 
-    def __init__(self, *snapshots: policy_pb2.Snapshot) -> None:
-        self._snapshots = snapshots
+    Before them it says that nothing is revoked; the answer to that is not among `answers`.
+    """
+
+    def __init__(self, *messages: policy_pb2.Snapshot | policy_pb2.Revocations) -> None:
+        self._messages = messages
         self.answers: list[policy_pb2.WatchSnapshotRequest] = []
 
     async def WatchSnapshot(self, requests, context):  # type: ignore[no-untyped-def]
         self.answers.append(await anext(requests))
-        for snapshot in self._snapshots:
-            yield policy_pb2.WatchSnapshotResponse(snapshot=snapshot)
+        yield policy_pb2.WatchSnapshotResponse(revocations=none_revoked())
+        await anext(requests)
+        for message in self._messages:
+            if isinstance(message, policy_pb2.Snapshot):
+                yield policy_pb2.WatchSnapshotResponse(snapshot=message)
+            else:
+                yield policy_pb2.WatchSnapshotResponse(revocations=message)
             self.answers.append(await anext(requests))
         await asyncio.Event().wait()
 
@@ -95,12 +106,16 @@ class Scripted(policy_pb2_grpc.PolicyServiceServicer):
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             watcher = SnapshotWatcher(
-                channel, watcher_id="w", metadata=METADATA, cache_path=cache_path
+                channel,
+                watcher_id="w",
+                metadata=METADATA,
+                verifier=verifier,
+                cache_path=cache_path,
             )
             if listener:
                 watcher.on_change(listener)
             async with watcher.running():
-                await until(lambda: len(self.answers) > len(self._snapshots))
+                await until(lambda: len(self.answers) > len(self._messages))
                 yield watcher
         await server.stop(None)
 
@@ -115,8 +130,10 @@ def made(generation: int, *tenants: str, damaged: bool = False) -> policy_pb2.Sn
         for name in tenants
     ]
     digest = content_digest(item.yaml for item in resources)
-    return policy_pb2.Snapshot(
-        generation=generation, digest=b"?" if damaged else digest, resources=resources
+    return signed(
+        policy_pb2.Snapshot(
+            generation=generation, digest=b"?" if damaged else digest, resources=resources
+        )
     )
 
 
@@ -137,9 +154,13 @@ def cache(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def watching(policy: Policy, cache: Path | None) -> AsyncIterator[SnapshotWatcher]:
+async def watching(
+    policy: Policy, cache: Path | None, trusts: Callable[[], Verifier] = verifier
+) -> AsyncIterator[SnapshotWatcher]:
     async with policy.channel() as channel:
-        watcher = SnapshotWatcher(channel, watcher_id="w", metadata=METADATA, cache_path=cache)
+        watcher = SnapshotWatcher(
+            channel, watcher_id="w", metadata=METADATA, verifier=trusts, cache_path=cache
+        )
         async with watcher.running():
             yield watcher
 
@@ -194,6 +215,7 @@ async def test_watcher_comes_back_after_policy_does(policy: Policy, cache: Path)
 async def test_damaged_cache_is_left_out(policy: Policy, cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_bytes(made(5, "acme", damaged=True).SerializeToString())
+    cache.with_name("revocations.binpb").write_bytes(none_revoked().SerializeToString())
     async with policy.serving():
         await policy.apply("acme")
         async with watching(policy, cache) as watcher:
@@ -251,7 +273,9 @@ async def test_wrong_key_is_tried_again_without_end(
         await policy.apply("acme")
         async with policy.channel() as channel:
             metadata = (("authorization", "Bearer wrong"),)
-            watcher = SnapshotWatcher(channel, watcher_id="w", metadata=metadata, cache_path=None)
+            watcher = SnapshotWatcher(
+                channel, watcher_id="w", metadata=metadata, verifier=verifier, cache_path=None
+            )
             async with watcher.running():
                 await until(lambda: caplog.text.count("watching policy failed") >= 2)
     assert "the key is not known" in caplog.text

@@ -10,6 +10,7 @@
     ├── Conflict              another change or call came first
     ├── AlreadyExists         this was done before; `metadata` names the record
     ├── PolicyDenied          a rule says no; `metadata` names policy, rule and citations
+    ├── Killed                a kill switch is on, or the key was removed while it ran
     ├── BudgetExhausted       a ceiling would be passed; `metadata` names it and when it resets
     ├── RateLimited           too much at once; try again after `retry_after_s`
     ├── NotPossibleNow        a precondition of the deployment is not met
@@ -41,6 +42,7 @@ __all__ = [
     "HarmostError",
     "InvalidDocuments",
     "InvalidInput",
+    "Killed",
     "NotFound",
     "NotPossibleNow",
     "PolicyDenied",
@@ -147,6 +149,12 @@ class PolicyDenied(HarmostError):
     default_reason = "POLICY_DENIED"
 
 
+class Killed(HarmostError):
+    """A kill switch stops it; `metadata` names `kind`, `name` and `tenant` of what is stopped."""
+
+    default_reason = "KILLED"
+
+
 class BudgetExhausted(HarmostError):
     """A ceiling would be passed."""
 
@@ -218,6 +226,7 @@ BY_REASON: dict[str, type[HarmostError]] = {
         NotFound,
         Conflict,
         AlreadyExists,
+        Killed,
         PolicyDenied,
         BudgetExhausted,
         RateLimited,

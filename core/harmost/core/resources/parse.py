@@ -17,7 +17,7 @@ from harmost.core.resources.nodes import MappingNode, Node, Place, ScalarNode, U
 from harmost.core.resources.shapes import Report, check_fields, check_shape, plain, quoted
 from harmost.core.tenants import LEVEL_RULE, is_path
 
-__all__ = ["API_VERSION", "ParsedDocument", "Problems", "Source", "parse_sources"]
+__all__ = ["API_VERSION", "ParsedDocument", "Problems", "Source", "decoded", "parse_sources"]
 
 API_VERSION = "harmost.dev/v1"
 PROBLEMS_MAX = 100  # enough to mend a set by; the count says how many more there are
@@ -116,7 +116,7 @@ def parse_sources(sources: Sequence[Source]) -> tuple[ParsedDocument, ...]:
 def _parse_source(source: Source, report: Report) -> list[ParsedDocument]:
     documents: list[ParsedDocument] = []
     try:
-        for root in compose(source.name, _text(source)):
+        for root in compose(source.name, decoded(source)):
             if isinstance(root, ScalarNode) and root.value is None:
                 continue  # nothing between two "---", or only comments
             parsed = _parse_document(root, report)
@@ -127,7 +127,8 @@ def _parse_source(source: Source, report: Report) -> list[ParsedDocument]:
     return documents
 
 
-def _text(source: Source) -> str:
+def decoded(source: Source) -> str:
+    """The text of `source`; raises Unreadable."""
     try:
         return source.content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

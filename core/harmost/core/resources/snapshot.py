@@ -28,6 +28,7 @@ class Caller:
     roles: frozenset[str]
     claims: frozenset[str]
     ends_s: float
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class CompiledSnapshot:
             roles=frozenset(owner.principal.roles),
             claims=frozenset(owner.principal.claims),
             ends_s=self._key_ends_s[owner.key.id],
+            key_id=owner.key.id,
         )
 
 

@@ -2,12 +2,21 @@
 
 import typer
 
-from harmost.services.cli import serve
+from harmost.services.cli import policy_kills, policy_replay, policy_status, serve
 from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 __all__ = ["app"]
 
 app = typer.Typer(invoke_without_command=True)
+
+app.command("status")(policy_status.status)
+app.command("history")(policy_status.history)
+app.command("rollback")(policy_status.rollback)
+app.command("rotate-key")(policy_status.rotate_key)
+app.command("replay")(policy_replay.replay)
+app.command("kill")(policy_kills.kill)
+app.command("restore")(policy_kills.restore)
+app.command("kills")(policy_kills.kills)
 
 
 @app.callback()
@@ -17,10 +26,13 @@ def policy(
     data: serve.Data = DATA_DIR,
     service_key_file: serve.ServiceKey = None,
     admin_key_file: serve.AdminKey = None,
+    policy_signing_key: serve.PolicySigningKey = None,
     transport: serve.Transport = "wire",
     tls_cert: serve.TlsCert = None,
     tls_key: serve.TlsKey = None,
     tls_client_ca: serve.TlsClientCa = None,
+    tls_ca: serve.TlsCa = None,
+    telemetry: serve.Telemetry = f"127.0.0.1:{PORT + 3}",
     insecure_listen: serve.Insecure = False,
     grace: serve.Grace = 10.0,
     supervised: serve.Supervised = False,
@@ -35,10 +47,13 @@ def policy(
         data_dir=data,
         service_key_file=service_key_file,
         admin_key_file=admin_key_file,
+        policy_signing_key=policy_signing_key,
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,
+        tls_ca=tls_ca,
+        telemetry_address=telemetry,
         allow_insecure=insecure_listen,
         grace_s=grace,
     )

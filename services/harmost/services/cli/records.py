@@ -17,6 +17,7 @@ STATUSES = (
     "failed",
     "cancelled",
     "interrupted",
+    "killed",
 )
 
 

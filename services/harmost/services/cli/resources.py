@@ -44,10 +44,14 @@ def apply(
     from harmost.services.cli.output import emit, note
     from harmost.services.cli.plain import plain
     from harmost.services.cli.target import Target
+    from harmost.services.operate.revision import revision_of
 
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
     request = policy_pb2.ApplyRequest(
-        sources=sources_of(file), validate_only=validate_only, etag=etag
+        sources=sources_of(file),
+        validate_only=validate_only,
+        etag=etag,
+        source_revision="" if Path("-") in file else revision_of(file),
     )
     with target.session("policy") as session:
         answer = session.call("Apply", request)
@@ -148,7 +152,12 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InvalidInput(f"no file or directory at `{path}`")
-    found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    # Tests of policies stand beside them: `harmost policy test` runs them.
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in SUFFIXES and not file.stem.endswith(".test") and file.is_file()
+    )
     if not found:
         raise InvalidInput(f"no {' or '.join(SUFFIXES)} file below `{path}`")
     return found

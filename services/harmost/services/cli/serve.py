@@ -40,6 +40,25 @@ AdminKey = Annotated[
         help="The key of who may do everything in this deployment.",
     ),
 ]
+PolicySigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy-signing-key",
+        metavar="PEM",
+        envvar="HARMOST_POLICY_SIGNING_KEY",
+        help="The Ed25519 private key that signs snapshots; only its owner may read it.",
+    ),
+]
+PolicyVerifyKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--policy-verify-key",
+        metavar="PEM",
+        envvar="HARMOST_POLICY_VERIFY_KEY",
+        help="Public keys that may sign snapshots; again for more files.",
+        show_default=False,
+    ),
+]
 Transport = Annotated[
     str,
     typer.Option("--transport", envvar="HARMOST_TRANSPORT", help="wire (our own) or grpcio."),
@@ -125,6 +144,7 @@ def router(
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
     admin_key_file: AdminKey = None,
+    policy_verify_key: PolicyVerifyKeys = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -149,6 +169,7 @@ def router(
         data_dir=data,
         service_key_file=service_key_file,
         admin_key_file=admin_key_file,
+        policy_verify_keys=tuple(policy_verify_key or ()),
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,
@@ -171,6 +192,7 @@ def telemetry(
     data: Data = Path(".harmost"),
     service_key_file: ServiceKey = None,
     admin_key_file: AdminKey = None,
+    policy_verify_key: PolicyVerifyKeys = None,
     transport: Transport = "wire",
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -189,6 +211,7 @@ def telemetry(
         data_dir=data,
         service_key_file=service_key_file,
         admin_key_file=admin_key_file,
+        policy_verify_keys=tuple(policy_verify_key or ()),
         transport=transport,
         tls_cert=tls_cert,
         tls_key=tls_key,

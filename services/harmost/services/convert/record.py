@@ -25,6 +25,7 @@ _STATUSES: Mapping[MissionStatus, "telemetry_pb2.RecordStatus.ValueType"] = {
     "failed": telemetry_pb2.RECORD_STATUS_FAILED,
     "cancelled": telemetry_pb2.RECORD_STATUS_CANCELLED,
     "interrupted": telemetry_pb2.RECORD_STATUS_INTERRUPTED,
+    "killed": telemetry_pb2.RECORD_STATUS_KILLED,
 }
 STATUS_NAMES: Mapping[int, MissionStatus] = {number: name for name, number in _STATUSES.items()}
 
@@ -54,6 +55,7 @@ def record_to_proto(record: RecordSummary) -> telemetry_pb2.Record:
         journal_sequence=record.journal_sequence,
         steps=record.steps,
         outcomes=[outcome_report_to_proto(outcome) for outcome in record.outcomes],
+        fact_vectors=record.fact_vectors,
     )
 
 
@@ -88,6 +90,7 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         steps=tuple(record.steps),
         journal_sequence=record.journal_sequence,
         outcomes=tuple(outcome_report_from_proto(outcome) for outcome in record.outcomes),
+        fact_vectors=tuple(record.fact_vectors),
     )
 
 

@@ -1,4 +1,7 @@
-"""From a key to its principal: the deployment's own two keys, or a key of a `Tenant` document."""
+"""From a key to its principal: the deployment's own two keys, or a key of a `Tenant` document.
+
+A clock that goes backwards revives no key: time here only goes on.
+"""
 
 import hashlib
 import hmac
@@ -6,6 +9,8 @@ import time
 from collections.abc import Callable
 
 from harmost.core.errors import NotPossibleNow
+from harmost.core.policy.expiry import LatestTime
+from harmost.core.policy.revocations import Revocations, killed
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.router.v1 import router_pb2
 from harmost.services.interceptors.gate import Authenticate
@@ -24,12 +29,19 @@ KNOWN_MAX = 10_000  # keys that are remembered: all in use, of most deployments;
 
 
 def authenticator(
-    *, service_key: str, admin_key: str | None, snapshot: Callable[[], CompiledSnapshot]
+    *,
+    service_key: str,
+    admin_key: str | None,
+    snapshot: Callable[[], CompiledSnapshot],
+    revocations: Callable[[], Revocations],
+    clock: Callable[[], float] = time.time,
 ) -> Authenticate:
     """Authenticate by the deployment's own keys, in constant time, or by the running snapshot's.
 
-    Keys that were found are remembered by their digest until the snapshot changes or they end.
+    What it makes raises Killed for a key or a principal that is revoked. Keys that were found are
+    remembered by their digest until the snapshot changes or they end.
     """
+    latest = LatestTime()
     own = [(_digest(service_key), SERVICE)]
     if admin_key is not None:
         own.append((_digest(admin_key), ADMIN))
@@ -44,7 +56,15 @@ def authenticator(
             running = snapshot()
         except NotPossibleNow:
             return None  # before the first snapshot only the mesh itself is known
-        return known.principal(shown, token, running, time.time())
+        found = known.principal(shown, token, running, latest.at(int(clock())))
+        if found is None:
+            return None
+        stopped = revocations().of_caller(
+            key_id=found.key_id, principal=found.name, tenant=found.tenant
+        )
+        if stopped is not None:
+            raise killed(stopped)
+        return found
 
     return authenticate
 
@@ -71,7 +91,11 @@ class _Known:
         if caller is None:
             return None
         principal = Principal(
-            name=caller.name, tenant=caller.tenant, roles=caller.roles, claims=caller.claims
+            name=caller.name,
+            tenant=caller.tenant,
+            roles=caller.roles,
+            claims=caller.claims,
+            key_id=caller.key_id,
         )
         if len(self._principals) < KNOWN_MAX:
             self._principals[digest] = principal, caller.ends_s

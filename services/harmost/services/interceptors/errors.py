@@ -23,6 +23,7 @@ STATUS_CODES: dict[type[errors.HarmostError], grpc.StatusCode] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.Conflict: grpc.StatusCode.ABORTED,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.Killed: grpc.StatusCode.PERMISSION_DENIED,
     errors.PolicyDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.BudgetExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -10,12 +10,16 @@ __all__ = ["PRINCIPAL", "Principal", "current_principal"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `tenant` "" is the whole deployment; `roles` are "caller", "author", …, "service"."""
+    """Who calls. `tenant` "" is the whole deployment; `roles` are "caller", "author", …, "service".
+
+    `key_id` is that of the `Tenant` document's key; "" for the deployment's own keys.
+    """
 
     name: str
     tenant: str
     roles: frozenset[str]
     claims: frozenset[str] = frozenset()
+    key_id: str = ""
 
 
 PRINCIPAL: ContextVar[Principal] = ContextVar("harmost.principal")

@@ -11,12 +11,15 @@ from harmost.core.policy.engine import RuleTrace
 from harmost.core.resources.parse import Source
 from harmost.policy.v1 import policy_pb2
 from harmost.services.convert.decision import decision_to_proto, hit_to_proto
+from harmost.services.convert.signed import Signs, sign_snapshot
 from harmost.services.convert.times import time_to_proto
 from harmost.services.policy.documents import ChangeKind, Kept, Key, Running
+from harmost.services.policy.store import Published
 
 __all__ = [
     "changes_to_proto",
     "facts_from_proto",
+    "generation_to_proto",
     "resource_to_proto",
     "snapshot_to_proto",
     "sources_from_proto",
@@ -32,7 +35,9 @@ _CHANGES: Mapping[ChangeKind, "policy_pb2.ChangeKind.ValueType"] = {
 }
 
 
-def sources_from_proto(request: policy_pb2.ApplyRequest) -> list[Source]:
+def sources_from_proto(
+    request: policy_pb2.ApplyRequest | policy_pb2.ReplayRequest,
+) -> list[Source]:
     """The files of `request`, without a copy."""
     return [Source(source.name, source.yaml) for source in request.sources]
 
@@ -57,13 +62,29 @@ def changes_to_proto(kinds: Mapping[Key, ChangeKind]) -> list[policy_pb2.Change]
     ]
 
 
-def snapshot_to_proto(running: Running) -> policy_pb2.Snapshot:
-    """Everything that runs, for a watcher."""
-    return policy_pb2.Snapshot(
+def snapshot_to_proto(running: Running, signer: Signs) -> policy_pb2.Snapshot:
+    """Everything that runs, signed, for watchers. Some 2 us a document."""
+    snapshot = policy_pb2.Snapshot(
         generation=running.generation,
         digest=running.snapshot.digest,
         resources=[resource_to_proto(kept) for kept in running.documents.values()],
-        published_at=time_to_proto(running.published_at_ms * 1_000_000),
+        published_at=time_to_proto(running.published.published_at_ms * 1_000_000),
+        source_revision=running.published.source_revision,
+    )
+    sign_snapshot(snapshot, signer)
+    return snapshot
+
+
+def generation_to_proto(published: Published) -> policy_pb2.Generation:
+    """What is told of a generation."""
+    return policy_pb2.Generation(
+        generation=published.generation,
+        published_at=time_to_proto(published.published_at_ms * 1_000_000),
+        author=published.author,
+        source_revision=published.source_revision,
+        rolled_back_to=published.rolled_back_to,
+        changed=published.changed,
+        removed=published.removed,
     )
 
 

@@ -17,12 +17,23 @@ from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
 from harmost.core.tenants import visible
 from harmost.services.interceptors.principal import Principal
-from harmost.services.policy.store import Generation, StoredDocument
+from harmost.services.policy.store import Generation, Published, StoredDocument
 
-__all__ = ["Change", "ChangeKind", "Kept", "Key", "Running", "change", "loaded"]
+__all__ = ["Change", "ChangeKind", "Kept", "Key", "Origin", "Running", "change", "loaded"]
 
 Key = tuple[str, str]  # kind and name
 ChangeKind = str  # "added", "changed", "unchanged", "removed"
+# What a source revision is followed by once documents were changed without one being named.
+LOCAL = "+local"
+
+
+class Origin(NamedTuple):
+    """Where a change comes from. `source_revision` "": no commit is known."""
+
+    principal: Principal
+    now_ms: int
+    source_revision: str = ""
+    rolled_back_to: int = 0
 
 
 class Kept(NamedTuple):
@@ -42,10 +53,14 @@ class Kept(NamedTuple):
 class Running:
     """Everything of one generation. `documents` stand in order of kind and name."""
 
-    generation: int
-    published_at_ms: int
+    published: Published
     documents: Mapping[Key, Kept]
     snapshot: CompiledSnapshot
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
+        return self.published.generation
 
     @property
     def etag(self) -> str:
@@ -79,11 +94,10 @@ def loaded(generation: Generation) -> Running:
         for found, document in zip(parsed, generation.documents, strict=True)
     }
     return Running(
-        generation.generation,
-        generation.published_at_ms,
+        generation.published,
         kept,
         compile_snapshot(
-            generation.generation,
+            generation.published.generation,
             parsed,
             digest=content_digest(item.yaml for item in generation.documents),
         ),
@@ -95,14 +109,14 @@ def change(
     *,
     put: Sequence[ParsedDocument],
     remove: Sequence[Key],
-    principal: Principal,
-    now_ms: int,
+    origin: Origin,
 ) -> Change:
     """What `running` becomes when `put` is added or replaced and `remove` removed.
 
     Raises InvalidDocuments, Forbidden or NotFound, and then nothing may be done. About 0.2 ms a
     rule of the whole set and 0.5 ms a document that is sent.
     """
+    principal = origin.principal
     for key in remove:
         _check_may_remove(running, key, principal)
     kinds: dict[Key, ChangeKind] = dict.fromkeys(remove, "removed")
@@ -119,7 +133,8 @@ def change(
         changed[parsed.key] = StoredDocument(*parsed.key, running.generation + 1, content)
     if not changed and not remove:
         return Change(running, kinds, (), ())
-    after = _after(running, put, changed, frozenset(remove), now_ms)
+    published = _published(running, origin, changed=len(changed), removed=len(remove))
+    after = _after(running, put, changed, frozenset(remove), published)
     return Change(after, kinds, tuple(changed.values()), tuple(remove))
 
 
@@ -146,9 +161,8 @@ def _after(
     put: Sequence[ParsedDocument],
     changed: Mapping[Key, StoredDocument],
     removed: frozenset[Key],
-    now_ms: int,
+    published: Published,
 ) -> Running:
-    generation = running.generation + 1
     kept = {
         key: old
         for key, old in running.documents.items()
@@ -159,13 +173,26 @@ def _after(
     # Problems are told at their place in the file that was sent, not in its canonical form.
     sent = [parsed for parsed in put if parsed.key in changed]
     snapshot = compile_snapshot(
-        generation,
+        published.generation,
         [*(old.parsed for old in kept.values()), *sent],
         digest=content_digest(item.yaml for item in stored),
     )
     for parsed in _parsed_stored(changed.values()):
         kept[parsed.key] = _kept(parsed, changed[parsed.key])
-    return Running(generation, now_ms, dict(sorted(kept.items())), snapshot)
+    return Running(published, dict(sorted(kept.items())), snapshot)
+
+
+def _published(running: Running, origin: Origin, *, changed: int, removed: int) -> Published:
+    before = running.published.source_revision.removesuffix(LOCAL)
+    return Published(
+        generation=running.generation + 1,
+        published_at_ms=origin.now_ms,
+        author=origin.principal.name,
+        source_revision=origin.source_revision or (before and before + LOCAL),
+        rolled_back_to=origin.rolled_back_to,
+        changed=changed,
+        removed=removed,
+    )
 
 
 def _parsed_stored(documents: Iterable[StoredDocument]) -> tuple[ParsedDocument, ...]:

@@ -1,5 +1,7 @@
 """PolicyService: the RPCs over documents.py (what may change), store.py (disk), watchers.py (push).
 
+Revocations have a way of their own: kills.py (who may stop what), switches.py.
+
 Reads answer from the running set in memory. Changes pass one by one through a writer task: checked,
 on disk, then running, then pushed; a caller that goes away does not stop one half-way.
 """
@@ -24,23 +26,43 @@ from harmost.core.errors import (
     Unsupported,
 )
 from harmost.core.policy.expiry import LatestTime
+from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import KINDS
 from harmost.core.resources.parse import Source, parse_sources
+from harmost.core.resources.signing import SOURCE_REVISION, Signer
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.tenants import visible
 from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
 from harmost.services.convert.decision import decision_to_proto
+from harmost.services.convert.signed import (
+    KIND_NAMES,
+    revocation_to_proto,
+    revocations_to_proto,
+)
 from harmost.services.interceptors.principal import Principal, current_principal
 from harmost.services.policy.convert import (
     changes_to_proto,
     facts_from_proto,
+    generation_to_proto,
     resource_to_proto,
+    snapshot_to_proto,
     sources_from_proto,
     traces_to_proto,
 )
 from harmost.services.policy.decide import Question, question
-from harmost.services.policy.documents import Change, Kept, Key, Running, change, loaded
+from harmost.services.policy.documents import (
+    Change,
+    Kept,
+    Key,
+    Origin,
+    Running,
+    change,
+    loaded,
+)
+from harmost.services.policy.kills import Stop, restored, revoked
+from harmost.services.policy.replay import ReadVectors, Replays
 from harmost.services.policy.store import PolicyStore
+from harmost.services.policy.switches import Switches
 from harmost.services.policy.watchers import Watchers
 
 __all__ = ["PolicyServicer"]
@@ -64,16 +86,24 @@ class _Write(NamedTuple):
 
 
 class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
-    """Serves the documents that `store` keeps; changes need `running()`.
+    """Serves the documents that `store` keeps, signed by `signer`; changes need `running()`.
 
-    Raises InvalidDocuments when this version does not understand what is stored.
+    `read_vectors` asks Telemetry; None: there is nothing to replay. Raises InvalidDocuments when this version does not understand what is stored.
     """
 
-    def __init__(self, store: PolicyStore) -> None:
+    def __init__(
+        self, store: PolicyStore, signer: Signer, *, read_vectors: ReadVectors | None = None
+    ) -> None:
         self._store = store
+        self._replays = Replays(read_vectors) if read_vectors is not None else None
+        self._signer = signer
         self._running = loaded(store.latest())
         self._latest = LatestTime()
-        self._watchers = Watchers(lambda: self._running)
+        self._switches = Switches(store, self._revoke)
+        self._watchers = Watchers(
+            snapshot_to_proto(self._running, signer),
+            revocations_to_proto(self._switches.revocations, signer),
+        )
         self._writes: asyncio.Queue[_Write] = asyncio.Queue(WRITES_WAITING_MAX)
 
     @asynccontextmanager
@@ -97,12 +127,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
             raise NotPossibleNow("no documents yet: apply some with `harmost apply -f`")
         return self._running.snapshot
 
-    def authenticate(self, token: str) -> Principal | None:
-        """Whose key `token` is among the running documents' keys; None if it is no one's."""
-        found = self._running.snapshot.authenticate(token, time.time())
-        if found is None:
-            return None
-        return Principal(found.name, found.tenant, found.roles, found.claims)
+    def revocations(self) -> Revocations:
+        """What is stopped now."""
+        return self._switches.revocations
 
     async def Apply(
         self, request: policy_pb2.ApplyRequest, context: Context
@@ -110,11 +137,13 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Add and replace documents, all or nothing."""
         principal = current_principal()
         sources = sources_from_proto(request)
+        _check_revision(request.source_revision)
 
         def prepare(running: Running) -> Change:
             running.check_etag(request.etag)
             put = parse_sources(sources)
-            return change(running, put=put, remove=(), principal=principal, now_ms=_now_ms())
+            origin = Origin(principal, _now_ms(), request.source_revision)
+            return change(running, put=put, remove=(), origin=origin)
 
         done = await self._write(prepare, principal.name, validate_only=request.validate_only)
         running = self._running if request.validate_only else done.running
@@ -132,7 +161,8 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         def prepare(running: Running) -> Change:
             running.check_etag(request.etag)
             try:
-                return change(running, put=(), remove=keys, principal=principal, now_ms=_now_ms())
+                origin = Origin(principal, _now_ms())
+                return change(running, put=(), remove=keys, origin=origin)
             except InvalidDocuments as error:
                 raise InvalidDocuments(
                     f"other documents still need what would go: {error.message}",
@@ -215,9 +245,23 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def Replay(
         self, request: policy_pb2.ReplayRequest, context: Context
     ) -> AsyncIterator[policy_pb2.ReplayResponse]:
-        """Refused: fact vectors are not recorded yet."""
-        raise Unsupported("`Replay` needs recorded fact vectors: use `Evaluate` on known facts")
-        yield  # makes this a stream, as the contract has it
+        """Decide recorded calls again with other documents over the running ones."""
+        if self._replays is None:
+            raise Unsupported(
+                "this Policy service was not told where records are: start it with `--telemetry`"
+            )
+        principal, running = current_principal(), self._running
+        sources = sources_from_proto(request)
+
+        def compiled() -> CompiledSnapshot:
+            if not sources:
+                return self.current()
+            put = parse_sources(sources)
+            origin = Origin(principal, _now_ms())
+            return change(running, put=put, remove=(), origin=origin).running.snapshot
+
+        async for response in self._replays.run(request, principal, compiled):
+            yield response
 
     async def WatchSnapshot(
         self, request_iterator: AsyncIterator[policy_pb2.WatchSnapshotRequest], context: Context
@@ -225,6 +269,73 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """The running snapshot, then each newer one."""
         async for message in self._watchers.watch(request_iterator):
             yield message
+
+    async def GetStatus(
+        self, request: policy_pb2.GetStatusRequest, context: Context
+    ) -> policy_pb2.GetStatusResponse:
+        """What runs, and who runs it."""
+        running = self._running
+        return policy_pb2.GetStatusResponse(
+            generation=generation_to_proto(running.published),
+            etag=running.etag,
+            digest=running.snapshot.digest,
+            key_id=self._signer.key_id,
+            revocations_sequence=self._switches.revocations.sequence,
+            watchers=() if current_principal().tenant else self._watchers.status(),
+        )
+
+    async def ListGenerations(
+        self, request: policy_pb2.ListGenerationsRequest, context: Context
+    ) -> policy_pb2.ListGenerationsResponse:
+        """The newest generations that are kept."""
+        history = await asyncio.to_thread(self._store.history, request.page_size or PAGE_SIZE)
+        return policy_pb2.ListGenerationsResponse(
+            generations=[generation_to_proto(published) for published in history]
+        )
+
+    async def Revoke(
+        self, request: policy_pb2.RevokeRequest, context: Context
+    ) -> policy_pb2.RevokeResponse:
+        """Stop something."""
+        principal, catalog = current_principal(), self.current().catalog
+        stop = Stop(KIND_NAMES[request.kind], request.name, request.tenant, request.reason)
+        done = await self._switches.change(
+            lambda known, now_ms: revoked(
+                known, stop, catalog=catalog, principal=principal, now_ms=now_ms
+            )
+        )
+        return policy_pb2.RevokeResponse(
+            revocation=revocation_to_proto(done.revocation), sequence=done.revocations.sequence
+        )
+
+    async def Restore(
+        self, request: policy_pb2.RestoreRequest, context: Context
+    ) -> policy_pb2.RestoreResponse:
+        """Take a revocation back."""
+        principal = current_principal()
+        stop = Stop(KIND_NAMES[request.kind], request.name, request.tenant)
+        done = await self._switches.change(
+            lambda known, _: restored(known, stop, principal=principal)
+        )
+        return policy_pb2.RestoreResponse(sequence=done.revocations.sequence)
+
+    async def ListRevocations(
+        self, request: policy_pb2.ListRevocationsRequest, context: Context
+    ) -> policy_pb2.ListRevocationsResponse:
+        """A page of what is revoked within the principal's tenant."""
+        found, token = self._switches.page(
+            current_principal().tenant,
+            size=request.page_size or PAGE_SIZE,
+            token=request.page_token,
+        )
+        return policy_pb2.ListRevocationsResponse(
+            revocations=[revocation_to_proto(each) for each in found],
+            next_page_token=token,
+            sequence=self._switches.revocations.sequence,
+        )
+
+    def _revoke(self, revocations: Revocations) -> None:
+        self._watchers.revoke(revocations_to_proto(revocations, self._signer))
 
     async def _write(
         self,
@@ -258,33 +369,31 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def _carry_out(self, write: _Write) -> None:
         """Check and store on a thread; run and push on the loop."""
         try:
-            done = await asyncio.to_thread(self._stored, write, self._running)
+            done, snapshot = await asyncio.to_thread(self._stored, write, self._running)
         except Exception as error:  # noqa: BLE001 - the caller, not the writer, raises it
             if not write.done.cancelled():
                 write.done.set_exception(error)
             return
-        if done.running.generation > self._running.generation and not write.validate_only:
+        if snapshot is not None:
             self._running = done.running
-            self._watchers.notify()
+            self._watchers.publish(snapshot)
             log.info("generation %d runs, by %s", done.running.generation, write.author)
         if not write.done.cancelled():
             write.done.set_result(done)
 
-    def _stored(self, write: _Write, running: Running) -> Change:
+    def _stored(self, write: _Write, running: Running) -> tuple[Change, policy_pb2.Snapshot | None]:
+        """The change, and the snapshot that it makes if it makes one."""
         done = write.prepare(running)
-        if (done.changed or done.removed) and not write.validate_only:
-            self._store.publish(
-                done.running.generation,
-                changed=done.changed,
-                removed=done.removed,
-                published_at_ms=done.running.published_at_ms,
-                author=write.author,
-            )
-        return done
+        if done.running is running or write.validate_only:
+            return done, None
+        snapshot = snapshot_to_proto(done.running, self._signer)
+        self._store.publish(done.running.published, changed=done.changed, removed=done.removed)
+        return done, snapshot
 
     def _back_to(self, running: Running, generation: int, principal: Principal) -> Change:
         """The change from what runs to what `generation` held. On the writer's thread."""
-        old = {(item.kind, item.name): item for item in self._store.at(generation).documents}
+        wanted = self._store.at(generation)
+        old = {(item.kind, item.name): item for item in wanted.documents}
         remove = tuple(key for key in running.documents if key not in old)
         differing = [
             item
@@ -300,7 +409,8 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
                 f"generation `{generation}` differs outside `{principal.tenant}` too: "
                 "apply the old documents of your own tenant instead"
             )
-        return change(running, put=put, remove=remove, principal=principal, now_ms=_now_ms())
+        origin = Origin(principal, _now_ms(), wanted.published.source_revision, generation)
+        return change(running, put=put, remove=remove, origin=origin)
 
 
 def _question(
@@ -313,6 +423,13 @@ def _question(
         given=facts_from_proto(request.facts),
         models=tuple(request.facts.models),
     )
+
+
+def _check_revision(revision: str) -> None:
+    if not SOURCE_REVISION.fullmatch(revision):
+        raise InvalidInput(
+            f"`source_revision` is `{revision}`: use at most 100 letters, digits and `.+-_`"
+        )
 
 
 def _check_kind(kind: str) -> None:

@@ -81,6 +81,12 @@ class Endpoints:
             lambda: {name: Endpoint.of(name, spec).by_region() for name, spec in specs.items()}
         )
 
+    def as_now(self) -> "Endpoints":
+        """These providers, whatever `replace` does later: what a mission keeps."""
+        kept = Endpoints()
+        kept._endpoints = self._endpoints
+        return kept
+
     def get(self, name: str, region: str = "") -> Endpoint:
         """The provider called `name` where a model in `region` is; O(1).
 

@@ -4,9 +4,11 @@
     reserve → call → relay → settle       candidates one after the other                attempt.py
     record                                in the journal before the caller hears the end
 
-A mission belongs to one snapshot from its first step to its last.
+A mission belongs to one snapshot from its first step to its last, providers' addresses included.
+A kill switch ends it from outside: what was used is settled and recorded, then its caller is told.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,13 @@ from harmost.core.audit.rows import (
 )
 from harmost.core.budget.nodes import BudgetPath
 from harmost.core.chat import Call
-from harmost.core.errors import BudgetExhausted, HarmostError, PolicyDenied, ProviderFailed
+from harmost.core.errors import (
+    BudgetExhausted,
+    HarmostError,
+    Killed,
+    PolicyDenied,
+    ProviderFailed,
+)
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision
 from harmost.core.policy.expiry import LatestTime
@@ -77,6 +85,7 @@ class Mission:
         self._snapshot = snapshot
         self._tools = tools
         self._tls = tls
+        self._endpoints = tools.endpoints.as_now()
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
@@ -84,11 +93,15 @@ class Mission:
         self._steps: list[str] = []
         self._attempts: list[Attempt] = []
         self._decision: Decision | None = None  # of all steps so far, as the record tells it
+        self._vectors: list[bytes] = []
         self._last = StepFinished(0, "")
         self.open = False  # from its first row in the journal to its last
+        self._task: asyncio.Task[Any] | None = None
+        self._killed: Killed | None = None
 
     async def run(self, listener: Listener) -> Finished:
         """Run every step; `listener` hears all, at last `Finished`. Raises the error that ends it."""
+        self._task = asyncio.current_task()
         self._journal(self._opened())
         self.open = True
         self._tools.stats.call_begun()
@@ -98,6 +111,14 @@ class Mission:
             await self._close(_status_of(error), error.reason)
             error.details.setdefault("record_id", self.record_id)
             raise
+        except asyncio.CancelledError:
+            # INVARIANT: `kill` cancels once; any further request to cancel is the caller's.
+            if self._killed is None or self._task is None or self._task.uncancel():
+                raise
+            await self._settle_rest("cancelled")
+            await self._close("killed", Killed.reason)
+            self._killed.details["record_id"] = self.record_id
+            raise self._killed from None
         broke = self._last.finish_reason == "provider_broke"
         record = await self._close(
             "failed" if broke else "completed", ProviderFailed.reason if broke else ""
@@ -113,17 +134,30 @@ class Mission:
         attempt = next(answered, None)
         return attempt.exchange.text if attempt is not None else ""
 
+    def kill(self, error: Killed) -> None:
+        """Have `run` end with `error`, its provider stopped in this turn of the loop."""
+        if self.open and self._task is not None and self._killed is None:
+            self._killed = error
+            self._task.cancel()
+
     async def abandon(self, outcome: AttemptOutcome) -> None:
         """The caller is gone or late: settle what was used so far and write the record."""
         if not self.open:
             return
+        await self._settle_rest(outcome)
+        if self._killed is not None:
+            await self._close("killed", Killed.reason)
+            return
+        await self._close(
+            "cancelled", "DEADLINE_EXCEEDED" if outcome == "deadline" else "CANCELLED"
+        )
+
+    async def _settle_rest(self, outcome: AttemptOutcome) -> None:
+        """Settle the attempt that was cut off, if one was."""
         for attempt in self._attempts:
             if attempt.summary is None:
                 attempt.cancel(outcome)
                 await attempt.close()
-        await self._close(
-            "cancelled", "DEADLINE_EXCEEDED" if outcome == "deadline" else "CANCELLED"
-        )
 
     async def _run(self, listener: Listener) -> None:
         started = False
@@ -135,7 +169,10 @@ class Mission:
             turn = classify(self.call, step, self._outputs)
             before = self._decision
             now_s = self._now_s()
-            decision = decide(self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s)
+            decision, vector = decide(
+                self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s
+            )
+            self._vectors.append(vector)
             self._decision = merged(before, decision)
             if decision.effect == "deny":
                 raise denied(decision)
@@ -171,10 +208,10 @@ class Mission:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
                 refused = error
-                await attempt.not_admitted(error)
+                attempt.not_admitted(error)
                 continue
             except HarmostError as error:
-                await attempt.not_admitted(error)
+                attempt.not_admitted(error)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
             try:
@@ -206,7 +243,7 @@ class Mission:
             step_index=index,
             model=model,
             model_spec=spec,
-            endpoint=self._tools.endpoints.get(spec.provider, spec.region),
+            endpoint=self._endpoints.get(spec.provider, spec.region),
             price=self._snapshot.prices.at(self._now_s())[model],
             path=BudgetPath(
                 tenant=call.tenant,
@@ -311,6 +348,7 @@ class Mission:
             added_ns=max((first_token_ns or total_ns) - waited_ns, 1),
             router_id=self._tools.router_id,
             steps=tuple(self._steps),
+            fact_vectors=tuple(self._vectors),
         )
 
     def _summaries(self) -> tuple[AttemptSummary, ...]:

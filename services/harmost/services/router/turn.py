@@ -17,6 +17,7 @@ from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts, request_facts
+from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
 from harmost.core.resources.snapshot import CompiledSnapshot
@@ -83,8 +84,11 @@ def decide(
     *,
     tls: bool,
     now_s: int,
-) -> Decision:
-    """One decision for the step at `now_s` (Unix seconds); the effect may be "deny"."""
+) -> tuple[Decision, bytes]:
+    """One decision for the step at `now_s` (Unix seconds); the effect may be "deny".
+
+    And the fact vector that it is recorded with.
+    """
     catalog = snapshot.catalog
     known = [catalog.tenants[path] for path in ancestors(call.tenant) if path in catalog.tenants]
     facts = request_facts(
@@ -99,7 +103,8 @@ def decide(
     prices = snapshot.prices.at(now_s)
     candidates = [_candidate(name, snapshot, prices) for name in step.models]
     decision = snapshot.engine.decide(facts, candidates, now_s=now_s)
-    return msgspec.structs.replace(decision, data_classes=turn.data_classes)
+    vector = encoded(facts, step.models, decision)
+    return msgspec.structs.replace(decision, data_classes=turn.data_classes), vector
 
 
 def denied(decision: Decision) -> PolicyDenied:

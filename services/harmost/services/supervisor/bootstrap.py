@@ -41,7 +41,11 @@ def _is_empty(policy: Session) -> bool:
 
 
 def _examples(directory: Path, sandbox: str) -> list[policy_pb2.Source]:
-    files = sorted(file for file in directory.rglob("*") if file.suffix in SUFFIXES)
+    files = sorted(
+        file
+        for file in directory.rglob("*")
+        if file.suffix in SUFFIXES and not file.stem.endswith(".test")
+    )
     if not files:
         raise InvalidInput(f"no YAML files below `{directory}`: give `--examples DIR`")
     return [

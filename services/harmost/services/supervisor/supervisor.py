@@ -17,6 +17,7 @@ import msgspec
 from harmost.core.errors import InvalidInput
 from harmost.services.addresses import split_address
 from harmost.services.operate.endpoints import ADMIN_KEY, SERVICES, Endpoints
+from harmost.services.operate.policy_keys import SIGNING_KEY, VERIFY_KEYS, policy_keys
 from harmost.services.supervisor import premises
 from harmost.services.supervisor.bootstrap import prepare
 from harmost.services.supervisor.child import Child
@@ -75,8 +76,12 @@ class Plan:
         words += ["--admin-key-file", str(self.data_dir / ADMIN_KEY)]
         words += ["--grace", str(ROUTER_GRACE_S if service == "router" else OTHERS_GRACE_S)]
         words += _flag("--tls-cert", self.tls_cert) + _flag("--tls-key", self.tls_key)
-        if service != "policy":
+        if service == "policy":
+            words += ["--policy-signing-key", str(self.data_dir / SIGNING_KEY)]
+            words += ["--telemetry", known.telemetry, *_flag("--tls-ca", self.tls_ca)]
+        else:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
+            words += ["--policy-verify-key", str(self.data_dir / VERIFY_KEYS)]
         if service == "router":
             words += ["--budget", known.budget, "--telemetry", known.telemetry]
             words += ["--worker", number, "--workers", str(len(known.workers))]
@@ -198,6 +203,7 @@ async def run(plan: Plan, announce: Callable[[list[str]], None]) -> None:
             premises.check_free(plan.listens())
             key_file = premises.service_key(plan.data_dir)
             premises.admin_key(plan.data_dir)
+            policy_keys(plan.data_dir)
             supervisor = Supervisor(plan, terminal.say)
             stop = _stop_on_signals(supervisor, terminal.say)
             commands = {name: plan.command(name, key_file) for name in plan.processes()}

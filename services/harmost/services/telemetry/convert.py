@@ -18,11 +18,15 @@ Column = str | int | bytes
 
 
 class Entry(NamedTuple):
-    """A record as the store keeps it: columns of `records`, and of `attempts` without the position."""
+    """A record as the store keeps it: columns of `records`, and of `attempts` without the position.
+
+    `vectors` are rows of `fact_vectors`, without theirs.
+    """
 
     record: telemetry_pb2.Record
     columns: tuple[Column, ...]
     attempts: tuple[tuple[Column, ...], ...]
+    vectors: tuple[tuple[Column, ...], ...]
 
 
 class Position(NamedTuple):
@@ -35,11 +39,12 @@ class Position(NamedTuple):
 def entry_of(record: telemetry_pb2.Record, *, field: str) -> Entry:
     """`record` in columns. Raises InvalidInput naming the field, below `field`, that is malformed.
 
-    Outcomes are kept apart, so they are not in the blob.
+    Outcomes and fact vectors are kept apart, so they are not in the blob.
     """
     summary = record_from_proto(record, field=field)
     _check(summary, field)
     record.ClearField("outcomes")
+    record.ClearField("fact_vectors")
     columns: tuple[Column, ...] = (
         summary.record_id,
         summary.tenant,
@@ -57,7 +62,11 @@ def entry_of(record: telemetry_pb2.Record, *, field: str) -> Entry:
         (number, attempt.model, _sent(attempt), *_usage(attempt.usage), attempt.cost_usd_nanos)
         for number, attempt in enumerate(summary.attempts)
     )
-    return Entry(record, columns, attempts)
+    vectors: tuple[tuple[Column, ...], ...] = tuple(
+        (summary.record_id, summary.tenant, summary.profile, summary.started_at_ns, vector)
+        for vector in summary.fact_vectors
+    )
+    return Entry(record, columns, attempts, vectors)
 
 
 def outcome_of(report: telemetry_pb2.OutcomeReport, *, field: str) -> Outcome:

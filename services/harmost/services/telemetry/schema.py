@@ -57,4 +57,17 @@ MIGRATIONS = (
 
     CREATE INDEX outcomes_by_time ON outcomes (reported_ns);
     """,
+    """
+    -- What decisions were made on. Kept for less time than records: nothing refers to them.
+    CREATE TABLE fact_vectors (
+        position INTEGER PRIMARY KEY,
+        record_id TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        started_ns INTEGER NOT NULL,
+        vector BLOB NOT NULL        -- as core/policy/vector.py writes it
+    ) STRICT;
+
+    CREATE INDEX fact_vectors_by_time ON fact_vectors (started_ns, tenant);
+    """,
 )

@@ -17,7 +17,12 @@ from harmost.services.convert.record import STATUS_NAMES
 from harmost.services.convert.times import time_from_proto
 from harmost.services.interceptors.principal import current_principal
 from harmost.services.telemetry.convert import position_of, token_of
-from harmost.services.telemetry.store import RecordFilter, TelemetryStore
+from harmost.services.telemetry.store import (
+    FoundVector,
+    RecordFilter,
+    TelemetryStore,
+    VectorFilter,
+)
 from harmost.services.telemetry.tail import Tails
 from harmost.services.telemetry.usage import UsageQuestion
 from harmost.services.telemetry.worker import Worker
@@ -33,6 +38,8 @@ else:
     Context = grpc.aio.ServicerContext
 
 PAGE_SIZE = 100
+VECTORS_MAX = 1_000_000  # of one question; stated in the contract
+VECTORS_AT_ONCE = 2_000  # some 10 ms of the store, in which it takes no records
 PRUNE_INTERVAL_S = 60.0
 PRUNE_PAUSE_S = 0.1  # between two steps, so that records that come in are not held up
 _TIME_NS_MAX = 2**63 - 1
@@ -121,6 +128,31 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
             async for response in responses:
                 yield response
 
+    async def ReadFactVectors(
+        self, request: telemetry_pb2.ReadFactVectorsRequest, context: Context
+    ) -> AsyncIterator[telemetry_pb2.ReadFactVectorsResponse]:
+        """Fact vectors, newest first, page by page."""
+        wanted = VectorFilter(
+            tenant=_scope(request.tenant),
+            start_ns=time_from_proto(request.start),
+            end_ns=time_from_proto(request.end) if request.HasField("end") else _TIME_NS_MAX,
+        )
+        left, after = request.vectors_max or VECTORS_MAX, None
+        while True:
+            # One more than the page tells whether another follows.
+            page = min(left, VECTORS_AT_ONCE)
+            read = partial(self._store.vectors, wanted, after=after, items_max=page + 1)
+            found = await self._worker.read(read)
+            left -= len(found[:page])
+            more = len(found) > page
+            yield telemetry_pb2.ReadFactVectorsResponse(
+                vectors=[_vector_to_proto(each) for each in found[:page]],
+                truncated=more and not left,
+            )
+            if not more or not left:
+                return
+            after = found[page - 1].position
+
     async def GetCheckpoint(
         self, request: telemetry_pb2.GetCheckpointRequest, context: Context
     ) -> telemetry_pb2.GetCheckpointResponse:
@@ -141,6 +173,16 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
                 log.warning("old records cannot be pruned: %s", error)
                 pruned = 0
             await asyncio.sleep(PRUNE_PAUSE_S if pruned else PRUNE_INTERVAL_S)
+
+
+def _vector_to_proto(found: FoundVector) -> telemetry_pb2.FactVector:
+    return telemetry_pb2.FactVector(
+        record_id=found.record_id,
+        tenant=found.tenant,
+        profile=found.profile,
+        started_ns=found.position.started_ns,
+        vector=found.vector,
+    )
 
 
 def _scope(tenant: str) -> str:

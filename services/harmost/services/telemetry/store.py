@@ -24,10 +24,12 @@ from harmost.services.telemetry.schema import APPLICATION_ID, MIGRATIONS
 from harmost.services.telemetry.usage import UsageQuestion, subtree, usage_rows
 from harmost.telemetry.v1 import telemetry_pb2
 
-__all__ = ["Found", "RecordFilter", "TelemetryStore"]
+__all__ = ["Found", "FoundVector", "RecordFilter", "TelemetryStore", "VectorFilter"]
 
 RETENTION_DAYS = 400  # a year, and a month to report on it
 RECORDS_MAX = 5_000_000  # some 5 GB
+VECTORS_DAYS = 90  # a quarter of calls is what a change of policy is tried on
+VECTORS_MAX = 2_000_000  # some 800 MB
 OUTCOMES_MAX = 32  # of one record; stated in the contract
 PRUNED_AT_ONCE = 500  # some 20 ms
 _NS_PER_DAY = 86_400 * 1_000_000_000
@@ -35,6 +37,7 @@ _VM_STEPS_PER_CHECK = 20_000  # some 0.2 ms between two looks at whether a read 
 
 _INSERT = f"INSERT INTO records VALUES (NULL{', ?' * 17}) ON CONFLICT DO NOTHING RETURNING position"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (?{', ?' * 11})"
+_INSERT_VECTOR = "INSERT INTO fact_vectors VALUES (NULL, ?, ?, ?, ?, ?)"
 _INSERT_OUTCOME = f"""
     INSERT INTO outcomes SELECT ?1, ?2, ?3, ?4, ?5
     WHERE (SELECT count(*) FROM outcomes WHERE record_id = ?1) < {OUTCOMES_MAX}
@@ -48,6 +51,24 @@ class RecordFilter(NamedTuple):
     tenant: str
     profile: str = ""
     status: str = ""
+
+
+class VectorFilter(NamedTuple):
+    """Which fact vectors: of calls at or below `tenant`, from `start_ns` on, before `end_ns`."""
+
+    tenant: str
+    start_ns: int
+    end_ns: int
+
+
+class FoundVector(NamedTuple):
+    """A fact vector, whose it is and where it stands."""
+
+    position: Position
+    record_id: str
+    tenant: str
+    profile: str
+    vector: bytes
 
 
 class Found(NamedTuple):
@@ -66,9 +87,13 @@ class TelemetryStore:
         *,
         retention_days: int = RETENTION_DAYS,
         records_max: int = RECORDS_MAX,
+        vectors_days: int = VECTORS_DAYS,
+        vectors_max: int = VECTORS_MAX,
     ) -> None:
         self._retention_ns = retention_days * _NS_PER_DAY
         self._records_max = records_max
+        self._vectors_retention_ns = vectors_days * _NS_PER_DAY
+        self._vectors_max = vectors_max
         self._connection = open_database(
             path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="FULL"
         )
@@ -76,6 +101,7 @@ class TelemetryStore:
         self._connection.set_progress_handler(self._is_unwanted, _VM_STEPS_PER_CHECK)
         self._records = self._count("records")
         self._outcomes = self._count("outcomes")
+        self._vectors = self._count("fact_vectors")
 
     def take(self, request: telemetry_pb2.ReportRequest) -> list[telemetry_pb2.Record]:
         """Keep the batch, on the disk when this returns; the records that were not known before.
@@ -92,13 +118,14 @@ class TelemetryStore:
             for record_id, report in request.outcomes.items()
         ]
         try:
-            fresh, added = self._insert_all(entries, outcomes)
+            fresh, added, vectors = self._insert_all(entries, outcomes)
         except (apsw.FullError, apsw.IOError) as error:
             raise ServiceUnavailable(
                 f"records cannot be written: {error}: free disk space"
             ) from error
         self._records += len(fresh)
         self._outcomes += added
+        self._vectors += vectors
         return fresh
 
     def get(self, record_id: str) -> telemetry_pb2.Record | None:
@@ -131,21 +158,44 @@ class TelemetryStore:
             for started_ns, position, blob in found
         ]
 
+    def vectors(
+        self, wanted: VectorFilter, *, after: Position | None, items_max: int
+    ) -> list[FoundVector]:
+        """Fact vectors newest first, from behind `after` on."""
+        where, values = subtree(wanted.tenant)
+        rows = self._connection.execute(
+            "SELECT started_ns, position, record_id, tenant, profile, vector FROM fact_vectors AS r "
+            f"WHERE started_ns >= ? AND (started_ns, position) < (?, ?) AND {where} "
+            "ORDER BY started_ns DESC, position DESC LIMIT ?",
+            (wanted.start_ns, *(after or (wanted.end_ns, -1)), *values, items_max),
+        )
+        found: Iterable[tuple[int, int, str, str, str, bytes]] = cast(Any, rows)
+        return [
+            FoundVector(Position(started_ns, position), record_id, tenant, profile, vector)
+            for started_ns, position, record_id, tenant, profile, vector in found
+        ]
+
     def usage(self, question: UsageQuestion) -> tuple[list[telemetry_pb2.UsageRow], bool]:
         """See `usage_rows`."""
         return usage_rows(self._connection, question)
 
     def prune(self, now_ns: int) -> int:
-        """Forget at most PRUNED_AT_ONCE records, and as many outcomes, that are too old or too many.
+        """Forget at most PRUNED_AT_ONCE records, outcomes and vectors, of those too old or too many.
 
-        The number of both; 0: nothing is left to forget.
+        The number of all; 0: nothing is left to forget.
         """
         oldest_ns = now_ns - self._retention_ns
-        records = self._prune("records", "started_ns", oldest_ns, self._records)
+        too_many = self._records - self._records_max
+        records = self._prune("records", "started_ns", oldest_ns, too_many)
         self._records -= records
-        outcomes = self._prune("outcomes", "reported_ns", oldest_ns, self._outcomes)
+        too_many = self._outcomes - self._records_max
+        outcomes = self._prune("outcomes", "reported_ns", oldest_ns, too_many)
         self._outcomes -= outcomes
-        return records + outcomes
+        oldest_ns = now_ns - self._vectors_retention_ns
+        too_many = self._vectors - self._vectors_max
+        vectors = self._prune("fact_vectors", "started_ns", oldest_ns, too_many)
+        self._vectors -= vectors
+        return records + outcomes + vectors
 
     def wanted_until(self, unwanted: threading.Event | None) -> None:
         """Interrupt what runs from now on once `unwanted` is set."""
@@ -165,10 +215,12 @@ class TelemetryStore:
 
     def _insert_all(
         self, entries: Iterable[Entry], outcomes: Iterable[tuple[str, Outcome]]
-    ) -> tuple[list[telemetry_pb2.Record], int]:
+    ) -> tuple[list[telemetry_pb2.Record], int, int]:
         with self._transaction():
-            fresh = [entry.record for entry in entries if self._insert(entry)]
-            return fresh, sum(self._insert_outcome(*outcome) for outcome in outcomes)
+            fresh = [entry for entry in entries if self._insert(entry)]
+            added = sum(self._insert_outcome(*outcome) for outcome in outcomes)
+            vectors = sum(len(entry.vectors) for entry in fresh)
+            return [entry.record for entry in fresh], added, vectors
 
     def _insert(self, entry: Entry) -> bool:
         position = self._connection.execute(_INSERT, entry.columns).get
@@ -177,6 +229,7 @@ class TelemetryStore:
         self._connection.executemany(
             _INSERT_ATTEMPT, ((position, *attempt) for attempt in entry.attempts)
         )
+        self._connection.executemany(_INSERT_VECTOR, entry.vectors)
         return True
 
     def _insert_outcome(self, record_id: str, outcome: Outcome) -> int:
@@ -207,10 +260,10 @@ class TelemetryStore:
                 record.outcomes.append(outcome_report_to_proto(outcome))
         return record
 
-    def _prune(self, table: str, column: str, oldest_ns: int, count: int) -> int:
+    def _prune(self, table: str, column: str, oldest_ns: int, too_many: int) -> int:
         # The oldest that are too many, and the oldest that are too old: both from one index.
-        keys = "position" if table == "records" else "record_id, name, reported_ns"
-        excess = max(0, min(count - self._records_max, PRUNED_AT_ONCE))
+        keys = "record_id, name, reported_ns" if table == "outcomes" else "position"
+        excess = max(0, min(too_many, PRUNED_AT_ONCE))
         with self._transaction():
             self._connection.execute(
                 f"DELETE FROM {table} WHERE ({keys}) IN "
