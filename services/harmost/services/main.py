@@ -28,8 +28,10 @@ from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
+from harmost.services.policy.replay import ReadVectors
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
+from harmost.services.policy.vectors import vectors_of
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
@@ -111,7 +113,9 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
         )
         if settings.policy_signing_key is None:
             raise InvalidInput("no policy signing key: give `--policy-signing-key`")
-        servicer = PolicyServicer(store, read_signer(settings.policy_signing_key))
+        signer = read_signer(settings.policy_signing_key)
+        vectors = await stack.enter_async_context(_vectors(settings))
+        servicer = PolicyServicer(store, signer, read_vectors=vectors)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
@@ -121,6 +125,16 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
         keys = _authenticate(settings, servicer.current, servicer.revocations)
         await stack.enter_async_context(_serving(settings, register, keys, drain=servicer.drain))
         yield
+
+
+@asynccontextmanager
+async def _vectors(settings: Settings) -> AsyncGenerator[ReadVectors | None]:
+    """How Policy reads what decisions were made on; None where it was not told whom to ask."""
+    if not settings.telemetry_address:
+        yield None
+        return
+    async with channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry:
+        yield vectors_of(telemetry, bearer(_service_key(settings)))
 
 
 @asynccontextmanager

@@ -130,8 +130,9 @@ class Escrow:
         self._revive(router)
         for posting in request.postings:
             self._post(router, router.epoch, posting, again=posting.attempt_id in posted)
+        done = {posting.attempt_id for posting in request.postings}
         for evidence in request.evidence:
-            self._prove(router, evidence, posted)
+            self._prove(router, evidence, posted, done)
         for report in request.reports:
             self._report(router, report)
         router.answer = self._answer(router, request, now_ns)
@@ -170,7 +171,7 @@ class Escrow:
         if known is None:
             raise NotFound(f"Router `{router}` is not known: see `harmost top`")
         check_evidence(self._counters, known, (evidence,), posted)
-        self._prove(known, evidence, posted)
+        self._prove(known, evidence, posted, set())
 
     def limits_changed(self, ids: Iterable[int]) -> None:
         """Tell Routers of counters whose limits are others now: to give back, or to ask again."""
@@ -267,9 +268,12 @@ class Escrow:
             if report.closed and not lease.left:
                 self._forget(router, lease)
 
-    def _prove(self, router: Router, evidence: Evidence, posted: Container[str]) -> None:
+    def _prove(
+        self, router: Router, evidence: Evidence, posted: Container[str], done: set[str]
+    ) -> None:
         for posting in evidence.postings:
-            if posting.attempt_id not in posted:
+            if posting.attempt_id not in posted and posting.attempt_id not in done:
+                done.add(posting.attempt_id)
                 self._post(router, evidence.epoch, posting, again=False)
         outstanding = dict(evidence.outstanding)
         for (epoch, id), lease in list(router.leases.items()):

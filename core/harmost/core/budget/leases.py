@@ -187,8 +187,9 @@ class LeaseBook:
 
     def evidence(self) -> Evidence:
         """What a book that is over knows, POSTINGS_MAX attempts at a time: again until `done`."""
-        postings = self._under_way.postings if self._under_way is not None else self._packed()
-        self._under_way = None
+        under_way, self._under_way = self._under_way, None
+        postings = under_way.postings if under_way is not None else ()
+        postings = postings or self._packed()
         outstanding = {id: lease.counter.held for id, lease in self._leases.items()}
         for closed in self._outbox:
             for counter in closed.counters:
@@ -410,6 +411,9 @@ class LeaseBook:
                 spoken = self._wound_up(lease)
             elif lease.needed:
                 lease.look(clock_ns)
+                if lease.recalled:  # of several that each have too little, one shall have enough
+                    lease.give_back(max(0, lease.counter.available))
+                    lease.recalled = False
                 asks.append(self._ask(lease))
                 spoken = True
             else:

@@ -188,9 +188,9 @@ def check_sync(
 ) -> None:
     """InvalidInput or NotFound where the message does not fit its own rows or what was lent."""
     check_evidence(counters, router, request.evidence, posted)
-    rows = [(router.epoch, posting) for posting in request.postings]
-    rows += [(proof.epoch, row) for proof in request.evidence for row in proof.postings]
-    _check_postings(counters, rows, posted)
+    _check_postings(counters, request.postings, posted)
+    if len({posting.attempt_id for posting in request.postings}) != len(request.postings):
+        raise InvalidInput("an attempt is closed twice in one message: once will do")
     said: dict[int, int] = defaultdict(int)
     left = {id: lease.left for (epoch, id), lease in router.leases.items() if epoch == router.epoch}
     for posting in request.postings:
@@ -240,18 +240,14 @@ def check_evidence(
             )
         if any(amount < 0 for _, amount in proof.outstanding):
             raise InvalidInput("less than nothing is said to be outstanding: state 0 or more")
-        _check_postings(counters, [(proof.epoch, posting) for posting in proof.postings], posted)
+        _check_postings(counters, proof.postings, posted)
 
 
 def _check_postings(
-    counters: EscrowCounters, rows: Iterable[tuple[int, Posting]], posted: Container[str]
+    counters: EscrowCounters, rows: Iterable[Posting], posted: Container[str]
 ) -> None:
-    seen: set[str] = set()
     used: dict[int, int] = defaultdict(int)
-    for _, posting in rows:
-        if posting.attempt_id in seen:
-            raise InvalidInput(f"attempt `{posting.attempt_id}` is closed twice: once will do")
-        seen.add(posting.attempt_id)
+    for posting in rows:
         if not all(0 <= amount <= USD_NANOS_MAX for amount in (*posting.held, *posting.used)):
             raise InvalidInput(
                 f"an amount of attempt `{posting.attempt_id}` is not in 0..{USD_NANOS_MAX}"
