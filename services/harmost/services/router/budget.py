@@ -273,10 +273,14 @@ class BudgetClient:
 
 
 def _used_permille(lease: Lease) -> int:
-    # The ledger counts the free part of a lease as used: here it is known to be free.
+    # Of a hard limit the ledger counts what it lent as used: here is known what of it is free. Of a
+    # soft one it lends nothing: here is known what it has not been told of.
     counter = lease.counter
-    free = max(0, counter.available) if counter.hard else -counter.held
-    return (lease.used - free) * 1_000 // max(lease.limit, 1)
+    if counter.hard:
+        used = lease.used - max(0, counter.available)
+    else:
+        used = lease.used + counter.held + counter.settled - lease.posted
+    return used * 1_000 // max(lease.limit, 1)
 
 
 def _warning(share: UsedShare) -> str:
