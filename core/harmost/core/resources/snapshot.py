@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
-from harmost.core.policy.engine import Engine, compile_policies
+from harmost.core.policy.compile import compile_policies
+from harmost.core.policy.engine import Engine
 from harmost.core.policy.front import Environment
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.dump import content_digest, dump
