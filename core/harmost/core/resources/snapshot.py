@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
+from harmost.core.errors import InvalidDocuments
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
 from harmost.core.policy.engine import Engine, compile_policies
 from harmost.core.policy.rules import PoliciesRefused
@@ -15,7 +16,7 @@ from harmost.core.resources.nodes import Place, ScalarNode
 from harmost.core.resources.parse import ParsedDocument, Problems
 from harmost.core.resources.resolve import Catalog, catalog_of
 
-__all__ = ["Caller", "CompiledSnapshot", "compile_snapshot"]
+__all__ = ["Caller", "CompiledSnapshot", "compile_snapshot", "refused_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,15 @@ def compile_snapshot(
     )
 
 
+def refused_at(
+    refused: PoliciesRefused, policies: Mapping[str, ParsedDocument]
+) -> InvalidDocuments:
+    """What is wrong with `policies`, by name, each problem at its place in its file."""
+    problems = Problems()
+    _add_rule_problems(refused, policies, problems)
+    return problems.error()
+
+
 def _engine(
     generation: int,
     catalog: Catalog,
@@ -106,11 +116,19 @@ def _engine(
     try:
         return compile_policies(policies, generation=generation)
     except PoliciesRefused as refused:
-        for error in refused.errors:
-            parsed = by_key["Policy", error.policy]
-            place = _inside(parsed, ("spec", *error.path), line=error.line, column=error.column)
-            problems.add(place, f"{error.noun} `{error.rule}`: {error.message}")
+        _add_rule_problems(
+            refused, {name: by_key["Policy", name] for name in catalog.policies}, problems
+        )
     return None
+
+
+def _add_rule_problems(
+    refused: PoliciesRefused, policies: Mapping[str, ParsedDocument], problems: Problems
+) -> None:
+    for error in refused.errors:
+        path = ("spec", *error.path)
+        place = _inside(policies[error.policy], path, line=error.line, column=error.column)
+        problems.add(place, f"{error.noun} `{error.rule}`: {error.message}")
 
 
 def _steps(
