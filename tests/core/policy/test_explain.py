@@ -6,7 +6,8 @@ from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmost.core.policy.engine import Candidate, compile_policies
+from harmost.core.policy.compile import compile_policies
+from harmost.core.policy.engine import Candidate
 from harmost.core.policy.explain import AtomTrace, Explainer, Explanation, FactChange
 from harmost.core.policy.facts import FactScope, FactValue, checked_facts
 from harmost.core.resources.kinds import Metadata, PolicySpec, Rule

@@ -42,6 +42,7 @@ GROUPS = (
     ("policy", "kill"),
     ("policy", "restore"),
     ("policy", "kills"),
+    ("policy", "replay"),
 )
 
 

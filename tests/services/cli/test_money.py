@@ -145,3 +145,50 @@ def test_a_budget_that_does_not_exist_cannot_be_corrected(at: Any) -> None:
     ran = at("budget", "adjust", "nobody", "1", "--reason", "r")
     assert ran.code == 1
     assert "budget `nobody` does not exist: see `harmost budget show`" in ran.err
+
+
+PRICED = """\
+apiVersion: harmost.dev/v1
+kind: Provider
+metadata: {name: gateway, tenant: acme}
+spec: {codec: openai, base_url: "http://127.0.0.1:1/v1", price_list: openai}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: mini, tenant: acme}
+spec: {provider: gateway, vendor_model_id: gpt-4o-mini, price: {input: "0.30", output: "0.60"}}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: listed, tenant: acme}
+spec: {provider: gateway, vendor_model_id: gpt-4o}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: nameless, tenant: acme}
+spec: {provider: gateway, vendor_model_id: never-sold}
+"""
+
+
+def test_prices_of_documents_are_held_against_the_list(at: Any, tmp_path: Path) -> None:
+    file = tmp_path / "priced.yaml"
+    file.write_text(PRICED)
+    assert at("apply", "-f", str(file)).code == 0
+    told = at("prices", "diff", "--json").json
+    found = {(one["model"], one["what"]): one for one in told["differences"]}
+    assert found["mini", "input"]["document_usd_picos"] == 300_000
+    assert found["mini", "input"]["list_usd_picos"] == 150_000
+    assert ("mini", "output") not in found
+    assert [one["model"] for one in told["without_price"]] == ["nameless"]
+    ran = at("prices", "diff", "--exit-code")
+    assert ran.code == 1
+    assert "+100.0 %" in ran.out
+    assert "no model `never-sold` of `openai`" in ran.out
+    assert at("prices", "show", "listed", "--json").json["price"]["input_usd_picos"] == 2_500_000
+    missing = at("prices", "show", "nobody")
+    assert (missing.code, "there is no model `nobody`" in missing.err) == (1, True)
+    models = {one["name"]: one for one in at("models", "--json").json}
+    assert models["listed"]["input_usd_picos_per_token"] == 2_500_000
+    assert models["nameless"]["input_usd_picos_per_token"] is None
+    for kind, name in (("model", "mini"), ("model", "listed"), ("model", "nameless"), ("provider", "gateway")):  # fmt: skip
+        assert at("delete", kind, name).code == 0

@@ -9,6 +9,9 @@ cdef struct Balance:
     int64_t settled
     int64_t held
     int64_t debt
+    int64_t leased    # lent to Routers that are alive
+    int64_t suspense  # lent, and not known whether it was spent
+    int64_t hold_p95  # what 95 of 100 holds do not exceed, an estimate
     int unit   # 0..UNITS-1
     bint hard
 
@@ -30,5 +33,7 @@ cdef class Counter:
 
 cdef class Hold:
     cdef int64_t _held[UNITS]
+    cdef Py_ssize_t _parts  # open ones
     cdef readonly tuple counters
+    cdef readonly Hold whole
     cdef readonly bint open

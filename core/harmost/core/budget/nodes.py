@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from harmost.core.budget.price import usd_nanos
-from harmost.core.budget.window import Window
+from harmost.core.budget.window import UTC_CALENDAR, Calendar, Window, check_calendar
 from harmost.core.limits import USD_NANOS_MAX
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
 from harmost.core.tenants import ancestors
@@ -50,7 +50,8 @@ class BudgetPath(NamedTuple):
 class BudgetLimit(msgspec.Struct, frozen=True, kw_only=True):
     """One ceiling of one document. `limit` is in `unit`; `node` is such as "tenant:acme/retail".
 
-    A hard and a soft ceiling of one document on the same unit and window share one counter.
+    A hard and a soft ceiling of one document on the same unit and window share one counter. Of a
+    threshold 0 means never.
     """
 
     budget: str
@@ -61,6 +62,9 @@ class BudgetLimit(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     hard: bool
     warn_at_permille: int
+    cheaper_at_permille: int = 0
+    throttle_at_permille: int = 0
+    calendar: Calendar = UTC_CALENDAR
 
 
 class _Node(NamedTuple):
@@ -141,6 +145,8 @@ def _node_of(tenant: str, spec: BudgetSpec) -> _Node:
 
 
 def _limits(budget: str, node: _Node, spec: BudgetSpec) -> tuple[BudgetLimit, ...]:
+    calendar = Calendar(spec.timezone, spec.month_day)
+    check_calendar(calendar)
     limits: list[BudgetLimit] = []
     for stated in spec.limits:
         unit, ceiling = _ceiling(stated)
@@ -153,7 +159,10 @@ def _limits(budget: str, node: _Node, spec: BudgetSpec) -> tuple[BudgetLimit, ..
                 window=stated.window,
                 limit=ceiling,
                 hard=stated.enforcement == "hard",
-                warn_at_permille=_permille(stated.warn_at_percent),
+                warn_at_permille=_permille("warn_at_percent", stated.warn_at_percent),
+                cheaper_at_permille=_permille("cheaper_at_percent", stated.cheaper_at_percent),
+                throttle_at_permille=_permille("throttle_at_percent", stated.throttle_at_percent),
+                calendar=calendar,
             )
         )
     return tuple(limits)
@@ -175,9 +184,9 @@ def _ceiling(limit: Limit) -> tuple[Unit, int]:
     return unit, ceiling
 
 
-def _permille(percent: int) -> int:
+def _permille(field: str, percent: int) -> int:
     if not 0 <= percent <= 100:
-        raise ValueError(f"`warn_at_percent` is `{percent}`: state 0 to 100")
+        raise ValueError(f"`{field}` is `{percent}`: state 0 to 100")
     return percent * 10
 
 

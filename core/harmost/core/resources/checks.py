@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.window import Calendar, check_calendar
 from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX
 from harmost.core.resources.keys import expires_s, is_hash, is_key_id
 from harmost.core.resources.kinds import (
@@ -264,6 +265,11 @@ def _check_budget(spec: BudgetSpec, check: _Check) -> None:
         )
     if not spec.limits:
         check.wrong(("limits",), "a budget without limits bounds nothing: add one")
+    check.within(("month_day",), spec.month_day, least=1, most=28)
+    try:
+        check_calendar(Calendar(spec.timezone))
+    except ValueError as error:
+        check.wrong(("timezone",), str(error))
     seen: set[tuple[str, str]] = set()
     for index, limit in enumerate(spec.limits):
         _check_limit(limit, ("limits", index), check)
@@ -287,6 +293,8 @@ def _check_limit(limit: Limit, path: Path, check: _Check) -> None:
     for name in ("tokens", "requests"):
         check.within((*path, name), getattr(limit, name), least=0)
     check.within((*path, "warn_at_percent"), limit.warn_at_percent, least=1, most=100)
+    for name in ("cheaper_at_percent", "throttle_at_percent"):
+        check.within((*path, name), getattr(limit, name), least=0, most=100)
 
 
 def _check_usd(text: str, path: Path, check: _Check) -> None:

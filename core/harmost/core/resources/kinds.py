@@ -302,7 +302,10 @@ class PolicySpec(Strict, frozen=True):
 
 
 class Limit(Strict, frozen=True):
-    """One ceiling. Exactly one of `usd`, `tokens`, `requests`."""
+    """One ceiling. Exactly one of `usd`, `tokens`, `requests`.
+
+    From so many percent of it on, it warns, prefers cheaper models, slows down; 0: it does not.
+    """
 
     window: Literal["minute", "hour", "day", "week", "month", "total"]
     usd: str = ""
@@ -310,15 +313,22 @@ class Limit(Strict, frozen=True):
     requests: int = 0
     enforcement: Literal["hard", "soft"] = "hard"
     warn_at_percent: int = 80
+    cheaper_at_percent: int = 0
+    throttle_at_percent: int = 0
 
 
 class BudgetSpec(Strict, frozen=True):
-    """Ceilings for one node: the document's tenant, narrowed by at most one of profile, agent, user."""
+    """Ceilings for one node: the document's tenant, narrowed by at most one of profile, agent, user.
+
+    Its days, weeks and months are those of `timezone`, an IANA name; months begin on `month_day`.
+    """
 
     limits: tuple[Limit, ...]
     profile: str = ""
     agent: str = ""
     end_user: str = ""
+    timezone: str = "UTC"
+    month_day: int = 1
 
 
 class Key(Strict, frozen=True):

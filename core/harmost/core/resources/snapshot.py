@@ -7,7 +7,8 @@ from types import MappingProxyType
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.errors import InvalidDocuments
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
-from harmost.core.policy.engine import Engine, compile_policies
+from harmost.core.policy.compile import compile_policies
+from harmost.core.policy.engine import Engine
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import expires_s, key_id, verify

@@ -11,7 +11,7 @@ from typing import TypeVar
 from harmost.core.errors import RateLimited
 from harmost.core.limits import POLICY_LINT_RPC_STEPS_MAX
 from harmost.core.policy.cases import PlacedCase, parse_cases
-from harmost.core.policy.engine import compile_policies
+from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.explain import Explainer
 from harmost.core.policy.lint import lint
 from harmost.core.policy.trial import try_cases

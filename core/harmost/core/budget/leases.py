@@ -1,0 +1,495 @@
+"""A Router's half of the lease protocol: holds and settles from what it was lent, without asking.
+
+Decides on balances in memory, what to say to the ledger next and what its answer changes; sends
+nothing and knows no clock. `clock_ns` is monotonic; windows go by the ledger's own time, which each
+answer tells, so a Router's wall clock decides nothing.
+
+What was lent is spent until LEASE_NS after the last message that was answered was sent: then hard
+ceilings deny. Soft ones admit for ever, and are reported when the ledger answers again.
+
+Source: escrow.py's other half. The size of a lease: a few seconds of what is burnt, at the least a
+few attempts; what is idle goes back.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from harmost.core.budget import ledger
+from harmost.core.budget.escrow import AHEAD_NS, LEASE_NS
+from harmost.core.budget.lease import (
+    Amounts,
+    Evidence,
+    LeaseAsk,
+    LeaseGrant,
+    LeaseName,
+    LeaseReport,
+    Posting,
+    Push,
+    SyncAnswer,
+    SyncRequest,
+)
+from harmost.core.budget.ledger import Counter, Hold
+from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath
+from harmost.core.budget.router_lease import AMOUNT_MAX, DENIED_NS, Lease
+
+__all__ = ["LeaseBook", "Miss"]
+
+TICK_NS = 10**9  # how often leases are looked at: a message a second while there are attempts
+HEARTBEAT_NS = 10 * 10**9  # without any: often enough to keep the term
+POSTINGS_MAX = 2_000  # of one message
+LEASES_MAX = 4_000  # of one message, asks and reports each
+PATHS_MAX = 4_096  # remembered
+OUTBOX_MAX = 100_000  # settlements that the ledger has yet to take; then nothing new is admitted
+
+
+class Miss(NamedTuple):
+    """Nothing is held. `lease` is short, or None where `limit` is not leased here at all.
+
+    `denied`: the ledger said within the last second that there is no more. Else the answer to the
+    message `sequence` of this Router decides: wait for it, and try once more.
+    """
+
+    limit: BudgetLimit
+    lease: Lease | None
+    denied: bool
+    sequence: int
+
+
+class _Path(NamedTuple):
+    """What one path is charged to, until `until_ns` on the monotonic clock."""
+
+    limits: tuple[BudgetLimit, ...]
+    leases: tuple[Lease, ...]
+    counters: tuple[Counter, ...]
+    hard: bool
+    until_ns: int
+
+
+class _Closed(NamedTuple):
+    """An attempt that the ledger is to be told of."""
+
+    attempt_id: str
+    counters: tuple[Counter, ...]
+    held: Amounts
+    used: Amounts
+    memo: bytes
+
+
+class LeaseBook:
+    """All leases of one Router in one epoch. One thread; nothing here awaits.
+
+    A book that is `fenced` lends nothing more: register, and begin another with the new epoch. What
+    the holds of the old one settle is `evidence` then, for the new one to `prove`.
+    """
+
+    def __init__(self, router: str, *, epoch: int, jitter: float = 0.0) -> None:
+        """`jitter`, 0..1, spreads Routers over the time in which the next window is asked for."""
+        self.router = router
+        self.epoch = epoch
+        self.fenced = False
+        self._ahead_ns = int(AHEAD_NS * (0.4 + 0.4 * jitter))
+        self._limits: BudgetLimits | None = None
+        self._paths: dict[BudgetPath, _Path] = {}
+        self._leases: dict[int, Lease] = {}
+        self._named: dict[LeaseName, list[Lease]] = {}
+        self._unleased: dict[LeaseName, tuple[int, int]] = {}  # needed and minimum, to be asked for
+        self._unknown: dict[LeaseName, int] = {}  # not in the ledger's documents, until
+        self._outbox: deque[_Closed] = deque()
+        self._proofs: list[Evidence] = []
+        self._sequence = 0
+        self._under_way: SyncRequest | None = None
+        self._closing: set[int] = set()  # leases that the message under way says are closed
+        self._sent_ns = 0
+        self._until_ns = 0
+        self._ledger_ahead_ns = 0  # the ledger's clock less this one's
+        self._looked_ns = 0
+        self._waits = False  # an attempt, for the next message
+        self._sent_again = False
+
+    # --- Attempts -----------------------------------------------------------------------------------
+
+    def use(self, limits: BudgetLimits) -> None:
+        """From now on `limits` hold; what is held stays."""
+        if limits is not self._limits:
+            self._limits = limits
+            self._paths.clear()
+
+    def reserve(
+        self,
+        where: BudgetPath,
+        amount: Amount,
+        minimum: Amount,
+        *,
+        clock_ns: int,
+        requests: int = 1,
+    ) -> Hold | Miss:
+        """A hold on every ceiling of `where`, or why not. O(ceilings), no await, no message.
+
+        Holds `amount`, and less, down to `minimum`, only where the ledger said that there is no more.
+        """
+        path = self._paths.get(where)
+        if path is None or clock_ns >= path.until_ns:
+            found = self._path(where, minimum, requests, clock_ns)
+            if isinstance(found, Miss):
+                return found
+            path = found
+        if path.hard and clock_ns >= self._until_ns:
+            return self._miss(path, amount, minimum, requests, clock_ns)
+        held = ledger.reserve(
+            path.counters,
+            usd_nanos=amount.usd_nanos,
+            tokens=amount.tokens,
+            minimum_usd_nanos=amount.usd_nanos,
+            minimum_tokens=amount.tokens,
+            requests=requests,
+        )
+        if isinstance(held, Hold):
+            return held
+        return self._less(path, amount, minimum, requests, clock_ns)
+
+    def settle(self, attempt_id: str, hold: Hold, used: Amounts, memo: bytes = b"") -> None:
+        """Post what an attempt used, and tell the ledger in the next message. ValueError: closed."""
+        held = Amounts(hold.usd_nanos, hold.tokens, hold.requests)
+        hold.settle(usd_nanos=used.usd_nanos, tokens=used.tokens, requests=used.requests)
+        self._outbox.append(_Closed(attempt_id, hold.counters, held, used, memo))
+
+    def void(self, attempt_id: str, hold: Hold, memo: bytes = b"") -> None:
+        """Give a hold back: nothing was used. ValueError: closed."""
+        held = Amounts(hold.usd_nanos, hold.tokens, hold.requests)
+        hold.void()
+        self._outbox.append(_Closed(attempt_id, hold.counters, held, Amounts(), memo))
+
+    @property
+    def full(self) -> bool:
+        """Too much waits for the ledger: nothing new should be admitted."""
+        return len(self._outbox) >= OUTBOX_MAX
+
+    @property
+    def owed(self) -> int:
+        """Attempts that have closed and of which the ledger has not said that it knows."""
+        under_way = len(self._under_way.postings) if self._under_way is not None else 0
+        return len(self._outbox) + under_way
+
+    def leases(self, where: BudgetPath) -> tuple[tuple[BudgetLimit, Lease], ...]:
+        """The ceilings of `where` as known here: of what `reserve` last charged."""
+        path = self._paths.get(where)
+        return tuple(zip(path.limits, path.leases, strict=True)) if path is not None else ()
+
+    def every_lease(self) -> tuple[Lease, ...]:
+        """Every lease, past windows' too."""
+        return tuple(self._leases.values())
+
+    # --- Messages -----------------------------------------------------------------------------------
+
+    def prove(self, evidence: Evidence) -> None:
+        """Say in the next message what the journal proves of an earlier epoch."""
+        self._proofs.append(evidence)
+
+    def evidence(self) -> Evidence:
+        """What a book that is over knows, POSTINGS_MAX attempts at a time: again until `done`."""
+        under_way, self._under_way = self._under_way, None
+        postings = under_way.postings if under_way is not None else ()
+        postings = postings or self._packed()
+        outstanding = {id: lease.counter.held for id, lease in self._leases.items()}
+        for closed in self._outbox:
+            for counter in closed.counters:
+                unit = counter.unit - 1
+                outstanding[counter.id] += min(closed.held[unit], closed.used[unit])
+        return Evidence(self.epoch, postings, tuple(outstanding.items()))
+
+    @property
+    def done(self) -> bool:
+        """Nothing is held and nothing is owed."""
+        return not self.owed and all(lease.quiet for lease in self._leases.values())
+
+    def wants_message(self, clock_ns: int) -> bool:
+        """Whether an attempt waits, or there is something to tell, or the term is to be renewed."""
+        if self.fenced:
+            return False
+        passed_ns = clock_ns - self._looked_ns
+        return (
+            self._waits
+            or passed_ns >= HEARTBEAT_NS
+            or len(self._outbox) >= POSTINGS_MAX // 2
+            or (passed_ns >= TICK_NS and (bool(self._outbox) or self._stirs(clock_ns)))
+        )
+
+    def request(self, *, clock_ns: int) -> SyncRequest:
+        """The message to send now: the one that is under way, again, or the next."""
+        if self._under_way is None:
+            self._sequence += 1
+            postings = self._packed()
+            reports, asks = self._reports_and_asks(clock_ns)
+            touched = {id for posting in postings for id in posting.counters}
+            reports |= touched & self._leases.keys()
+            self._under_way = SyncRequest(
+                router=self.router,
+                epoch=self.epoch,
+                sequence=self._sequence,
+                reports=tuple(self._report(id) for id in sorted(reports)),
+                asks=tuple(asks),
+                postings=postings,
+                evidence=tuple(self._proofs),
+            )
+            self._proofs.clear()
+            self._waits = self._sent_again = False
+        else:
+            self._sent_again = True
+        self._sent_ns = clock_ns
+        return self._under_way
+
+    def apply(self, answer: SyncAnswer, *, clock_ns: int) -> bool:
+        """Take in an answer; False where it is not the one that is waited for: nothing changed."""
+        under_way = self._under_way
+        if answer.status != "applied":
+            # A ledger that forgot what it answered is not the one that lent: a backup, perhaps.
+            acked = self._sequence - (under_way is not None)
+            if answer.status == "fenced" or answer.sequence < acked:
+                self.fenced, self._until_ns = True, 0
+            return self.fenced
+        if under_way is None or answer.sequence != under_way.sequence:
+            return False
+        self._under_way = None
+        self._until_ns = self._sent_ns + LEASE_NS
+        if not (self._sent_again and self._ledger_ahead_ns):  # else it is not known when it came
+            self._ledger_ahead_ns = answer.now_ns - self._sent_ns
+        for id in self._closing:
+            del self._leases[id]
+        self._closing.clear()
+        for grant in answer.grants:
+            self._granted(grant, clock_ns)
+        for name in answer.unknown:
+            self._unknown[name] = clock_ns + DENIED_NS
+        return True
+
+    def told(self, push: Push) -> None:
+        """Take in what the ledger says unasked."""
+        lease = self._leases.get(push.counter)
+        if lease is not None:
+            if push.kind == "recall":
+                lease.recalled = True
+            else:
+                lease.denied_until_ns = 0
+
+    # --- How ----------------------------------------------------------------------------------------
+
+    @property
+    def _next_sequence(self) -> int:
+        return self._sequence + 1
+
+    def _stirs(self, clock_ns: int) -> bool:
+        return any(
+            lease.recalled or lease.counter.held or not lease.idle(clock_ns - 2 * TICK_NS)
+            for lease in self._leases.values()
+        )
+
+    def _path(
+        self, where: BudgetPath, minimum: Amount, requests: int, clock_ns: int
+    ) -> "_Path | Miss":
+        limits = self._limits.on_path(where) if self._limits is not None else ()
+        leases: list[Lease] = []
+        miss: Miss | None = None
+        for limit in limits:
+            name = LeaseName(limit.budget, int(limit.unit), limit.window)
+            lease = self._current(name, clock_ns)
+            if lease is not None:
+                leases.append(lease)
+            else:
+                self._ask_first(name, _in_unit(minimum, requests, limit.unit))
+                denied = clock_ns < self._unknown.get(name, 0)
+                if miss is None or denied:
+                    miss = Miss(limit, None, denied, self._next_sequence)
+        if miss is not None:
+            return miss
+        if len(self._paths) >= PATHS_MAX:
+            self._paths.clear()
+        counters = tuple(dict.fromkeys(lease.counter for lease in leases))
+        path = self._paths[where] = _Path(
+            limits=limits,
+            leases=tuple(leases),
+            counters=counters,
+            hard=any(counter.hard for counter in counters),
+            until_ns=min((self._ends_ns(lease, clock_ns) for lease in leases), default=2**62),
+        )
+        return path
+
+    def _current(self, name: LeaseName, clock_ns: int) -> Lease | None:
+        now_ns = clock_ns + self._ledger_ahead_ns
+        named = self._named.get(name, [])
+        for lease in named:
+            if lease.start_ns <= now_ns < lease.end_ns:
+                return lease
+        # No ledger has told of this window: a soft ceiling's last one goes on.
+        soft = [lease for lease in named if not lease.counter.hard and lease.end_ns <= now_ns]
+        return soft[-1] if soft else None
+
+    def _ends_ns(self, lease: Lease, clock_ns: int) -> int:
+        ends_ns = lease.end_ns - self._ledger_ahead_ns
+        return ends_ns if ends_ns > clock_ns else clock_ns + TICK_NS
+
+    def _less(
+        self, path: _Path, amount: Amount, minimum: Amount, requests: int, clock_ns: int
+    ) -> Hold | Miss:
+        short = [
+            lease
+            for lease in path.leases
+            if lease.counter.hard
+            and lease.counter.available < _in_unit(amount, requests, lease.counter.unit)
+        ]
+        if all(clock_ns < lease.denied_until_ns for lease in short):
+            held = ledger.reserve(
+                path.counters,
+                usd_nanos=amount.usd_nanos,
+                tokens=amount.tokens,
+                minimum_usd_nanos=minimum.usd_nanos,
+                minimum_tokens=minimum.tokens,
+                requests=requests,
+            )
+            if isinstance(held, Hold):
+                return held
+        return self._miss(path, amount, minimum, requests, clock_ns)
+
+    def _miss(
+        self, path: _Path, amount: Amount, minimum: Amount, requests: int, clock_ns: int
+    ) -> Miss:
+        first: Miss | None = None
+        for limit, lease in zip(path.limits, path.leases, strict=True):
+            counter = lease.counter
+            wanted = _in_unit(amount, requests, counter.unit)
+            least = _in_unit(minimum, requests, counter.unit)
+            if not counter.hard or counter.available >= wanted:
+                continue
+            denied = clock_ns < lease.denied_until_ns and counter.available < least
+            if first is None or denied:
+                first = Miss(limit, lease, denied, self._next_sequence)
+            if denied:
+                break  # nothing to wait for: the others need not be asked
+        if first is not None and first.denied:
+            return first
+        for lease in dict.fromkeys(path.leases):
+            counter = lease.counter
+            wanted = _in_unit(amount, requests, counter.unit)
+            if counter.hard and counter.available < wanted:
+                least = _in_unit(minimum, requests, counter.unit)
+                lease.minimum = min(lease.minimum, least) if lease.needed else least
+                lease.needed = min(AMOUNT_MAX, lease.needed + wanted)
+        self._waits = True
+        if first is None:  # all is there, but the term is over: any message renews it
+            first = Miss(path.limits[0], path.leases[0], False, self._next_sequence)
+        return first
+
+    def _ask_first(self, name: LeaseName, amount: int) -> None:
+        needed, minimum = self._unleased.get(name, (0, amount))
+        self._unleased[name] = (min(AMOUNT_MAX, needed + amount), min(minimum, amount))
+        self._waits = True
+
+    def _packed(self) -> tuple[Posting, ...]:
+        postings: list[Posting] = []
+        while self._outbox and len(postings) < POSTINGS_MAX:
+            closed = self._outbox.popleft()
+            ids = tuple(counter.id for counter in closed.counters)
+            for counter in closed.counters:
+                self._leases[counter.id].posted += closed.used[counter.unit - 1]
+            postings.append(Posting(closed.attempt_id, ids, closed.held, closed.used, closed.memo))
+        return tuple(postings)
+
+    def _reports_and_asks(self, clock_ns: int) -> tuple[set[int], list[LeaseAsk]]:
+        tick = clock_ns - self._looked_ns >= TICK_NS
+        if tick:
+            self._looked_ns = clock_ns
+        reports: set[int] = set()
+        asks = [
+            LeaseAsk(name, needed, needed, minimum)
+            for name, (needed, minimum) in self._unleased.items()
+        ][:LEASES_MAX]
+        self._unleased.clear()
+        now_ns = clock_ns + self._ledger_ahead_ns
+        for id, lease in self._leases.items():
+            if len(reports) >= LEASES_MAX or len(asks) >= LEASES_MAX:
+                break
+            if lease.end_ns <= now_ns:
+                spoken = self._wound_up(lease)
+            elif lease.needed:
+                lease.look(clock_ns)
+                if lease.recalled:  # of several that each have too little, one shall have enough
+                    lease.give_back(max(0, lease.counter.available))
+                    lease.recalled = False
+                asks.append(self._ask(lease))
+                spoken = True
+            else:
+                due = lease.recalled or (tick and lease.start_ns <= now_ns)
+                spoken = due and self._resized(lease, clock_ns, asks)
+            if spoken:
+                reports.add(id)
+            if tick and 0 < lease.end_ns - now_ns <= self._ahead_ns:
+                self._ask_ahead(lease, asks, clock_ns)
+        if self._closing:
+            self._paths.clear()
+        return reports, asks
+
+    def _resized(self, lease: Lease, clock_ns: int, asks: list[LeaseAsk]) -> bool:
+        """Ask for more or give some back; whether there is something to report."""
+        lease.look(clock_ns)
+        idle = lease.idle(clock_ns)
+        target = 0 if idle or lease.recalled else lease.target
+        lease.recalled = False
+        free = lease.counter.available
+        if lease.granted and free > 2 * target:
+            lease.give_back(free - target)
+        elif lease.counter.hard and free < target // 2 and clock_ns >= lease.denied_until_ns:
+            asks.append(self._ask(lease))
+        elif not idle:
+            return False
+        if idle and lease.quiet:
+            self._close(lease)
+        return True
+
+    def _ask(self, lease: Lease) -> LeaseAsk:
+        free = max(0, lease.counter.available)
+        needed = max(0, lease.needed - free)
+        minimum = min(max(0, lease.minimum - free), needed)
+        lease.needed = lease.minimum = 0
+        return LeaseAsk(lease.name, max(needed, lease.target - free), needed, minimum)
+
+    def _ask_ahead(self, lease: Lease, asks: list[LeaseAsk], clock_ns: int) -> None:
+        named = self._named.get(lease.name)
+        if named and named[-1] is lease and not lease.idle(clock_ns):
+            asks.append(LeaseAsk(lease.name, lease.target, following=True))
+
+    def _wound_up(self, lease: Lease) -> bool:
+        """Give back what an ended window did not use; whether there is something to report."""
+        free = lease.counter.available
+        if lease.granted and free > 0:
+            lease.give_back(free)
+        goes_on = not lease.counter.hard and self._named[lease.name][-1] is lease
+        if lease.quiet and not goes_on:
+            self._close(lease)
+            return True
+        return lease.granted > 0 and free > 0
+
+    def _close(self, lease: Lease) -> None:
+        """Say that it is over; from here on nothing new is charged to it."""
+        self._closing.add(lease.counter.id)
+        named = self._named[lease.name]
+        named.remove(lease)
+        if not named:
+            del self._named[lease.name]
+
+    def _report(self, id: int) -> LeaseReport:
+        lease = self._leases[id]
+        return LeaseReport(id, lease.posted, lease.returned, id in self._closing)
+
+    def _granted(self, grant: LeaseGrant, clock_ns: int) -> None:
+        lease = self._leases.get(grant.counter)
+        if lease is None:
+            named = self._named.setdefault(grant.name, [])
+            before = named[-1] if named else None
+            lease = self._leases[grant.counter] = Lease(grant, before, clock_ns)
+            named.append(lease)
+            named.sort(key=lambda other: other.start_ns)
+            self._paths.clear()
+        lease.take(grant, clock_ns)
+
+
+def _in_unit(amount: Amount, requests: int, unit: int) -> int:
+    return (amount.usd_nanos, amount.tokens, requests)[unit - 1]
