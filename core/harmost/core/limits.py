@@ -8,6 +8,7 @@ __all__ = [
     "CEL_FACTS_BYTES_MAX",
     "CEL_IR_BYTES_MAX",
     "CEL_ITEMS_MAX",
+    "CEL_LIBRARY_BYTES_MAX",
     "CEL_LOCALS_MAX",
     "CEL_NODES_MAX",
     "CEL_SCRATCH_BYTES_MAX",
@@ -75,6 +76,8 @@ CEL_NODES_MAX = 8_192
 CEL_DEPTH_MAX = 128
 CEL_LOCALS_MAX = 8  # macros inside each other: each multiplies the cost of the ones around it
 CEL_IR_BYTES_MAX = 1024 * 1024
+# All conditions of steps: a fraction of what their documents may take.
+CEL_LIBRARY_BYTES_MAX = 8 * 1024 * 1024
 # Estimated node visits of one evaluation, refused above it when compiled: about a millisecond.
 CEL_COST_MAX = 100_000
 # Items that all macros of one evaluation may visit: what cel-cpp allows.
