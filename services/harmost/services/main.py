@@ -15,6 +15,7 @@ import grpc
 import uvloop
 
 from harmost.budget.v1 import budget_pb2_grpc
+from harmost.core.budget.nodes import BudgetLimits, compile_limits
 from harmost.core.errors import HarmostError, InvalidInput
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
@@ -27,8 +28,10 @@ from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
+from harmost.services.policy.replay import ReadVectors
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
+from harmost.services.policy.vectors import vectors_of
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
@@ -110,7 +113,9 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
         )
         if settings.policy_signing_key is None:
             raise InvalidInput("no policy signing key: give `--policy-signing-key`")
-        servicer = PolicyServicer(store, read_signer(settings.policy_signing_key))
+        signer = read_signer(settings.policy_signing_key)
+        vectors = await stack.enter_async_context(_vectors(settings))
+        servicer = PolicyServicer(store, signer, read_vectors=vectors)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
@@ -120,6 +125,16 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
         keys = _authenticate(settings, servicer.current, servicer.revocations)
         await stack.enter_async_context(_serving(settings, register, keys, drain=servicer.drain))
         yield
+
+
+@asynccontextmanager
+async def _vectors(settings: Settings) -> AsyncGenerator[ReadVectors | None]:
+    """How Policy reads what decisions were made on; None where it was not told whom to ask."""
+    if not settings.telemetry_address:
+        yield None
+        return
+    async with channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry:
+        yield vectors_of(telemetry, bearer(_service_key(settings)))
 
 
 @asynccontextmanager
@@ -137,7 +152,9 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
             return "harmost.budget.v1.BudgetService"
 
         keys = _authenticate(settings, snapshots.current, snapshots.revocations)
-        await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
+        await stack.enter_async_context(
+            _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
+        )
         yield
 
 
@@ -171,9 +188,12 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
         books = await stack.enter_async_context(_books(settings, upstream))
         attempt_tools = await stack.enter_async_context(books(settings.data_dir))
         endpoints = Endpoints()
-        snapshots = await stack.enter_async_context(
-            _snapshots(settings, router_id, lambda s: endpoints.replace(_providers(s)))
-        )
+
+        async def changed(snapshot: CompiledSnapshot) -> None:
+            await endpoints.replace(_providers(snapshot))
+            attempt_tools.budget.use(_limits(snapshot))
+
+        snapshots = await stack.enter_async_context(_snapshots(settings, router_id, changed))
         tools = MissionTools(attempt_tools, endpoints, router_id, Stats())
         servicer = RouterServicer(snapshots=snapshots, tools=tools, tls=_tls(settings) is not None)
         await stack.enter_async_context(servicer.running())
@@ -204,7 +224,7 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
         async def books(slot: Path) -> AsyncGenerator[AttemptTools]:
             journal = Journal(slot / "journal", settings.router_id)
             shipper = Shipper(journal, telemetry, metadata=metadata)
-            budget = BudgetClient(ledger, metadata=metadata, journal=journal)
+            budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)
             async with journal.running(), shipper.running(), budget.running():
                 yield AttemptTools(journal, budget, upstream)
 
@@ -283,6 +303,11 @@ async def _snapshots(
 
 def _providers(snapshot: CompiledSnapshot) -> dict[str, ProviderSpec]:
     return {name: provider.spec for name, provider in snapshot.catalog.providers.items()}
+
+
+def _limits(snapshot: CompiledSnapshot) -> BudgetLimits:
+    budgets = snapshot.catalog.budgets
+    return compile_limits({name: (each.metadata, each.spec) for name, each in budgets.items()})
 
 
 def _authenticate(

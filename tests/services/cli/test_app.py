@@ -39,6 +39,7 @@ GROUPS = (
     ("policy", "kill"),
     ("policy", "restore"),
     ("policy", "kills"),
+    ("policy", "replay"),
 )
 
 

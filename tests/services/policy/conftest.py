@@ -14,6 +14,7 @@ from signing import SIGNER
 from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
 from harmost.services.interceptors.gate import Gate
 from harmost.services.interceptors.principal import Principal
+from harmost.services.policy.replay import ReadVectors
 from harmost.services.policy.service import PolicyServicer
 from harmost.services.policy.store import PolicyStore
 
@@ -21,6 +22,7 @@ PRINCIPALS = {
     "service": Principal("service", "", frozenset({"service"})),
     "root": Principal("root", "", frozenset({"author", "service", "operator", "caller"})),
     "acme": Principal("alice", "acme", frozenset({"author", "operator", "caller"})),
+    "retail": Principal("rita", "acme/retail", frozenset({"author"})),
     "globex": Principal("gwen", "globex", frozenset({"author", "caller"})),
     "caller": Principal("app", "acme", frozenset({"caller"})),
 }
@@ -135,9 +137,9 @@ class Mesh:
 
 
 @asynccontextmanager
-async def serving(path: Path) -> AsyncIterator[Mesh]:
+async def serving(path: Path, read_vectors: ReadVectors | None = None) -> AsyncIterator[Mesh]:
     store = PolicyStore(path)
-    servicer = PolicyServicer(store, SIGNER)
+    servicer = PolicyServicer(store, SIGNER, read_vectors=read_vectors)
     server = grpc.aio.server(interceptors=[Gate(PRINCIPALS.get)])
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -173,3 +175,9 @@ def serve() -> Any:
 def told() -> Any:
     """The violations of an error."""
     return violations
+
+
+@pytest.fixture
+def base() -> str:
+    """The documents that `mesh` runs."""
+    return BASE

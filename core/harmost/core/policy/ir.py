@@ -243,7 +243,8 @@ def children(node: Node) -> tuple[Node, ...]:
         case Compare(_, left, right) | In(left, right) | Index(left, right):
             return (left, right)
         case MapOf(keys, values):
-            return tuple(part for pair in zip(keys, values, strict=True) for part in pair)
+            # Not strict: `check` says what is wrong with a map that is short of one.
+            return tuple(part for pair in zip(keys, values, strict=False) for part in pair)
         case Each(_, over, test, value):
             return (over, test) if value is None else (over, test, value)
         case _:

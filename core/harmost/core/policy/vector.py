@@ -54,15 +54,16 @@ _TYPES: Mapping[FactType, Any] = {
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """What was decided. `denied_by` is "policy/rule", "" where it was allowed.
+    """What was decided. `denied_by` is policy and rule; None: it was allowed.
 
-    `redactions` are (class, how), sorted; `output_tokens_max` 0: no cap.
+    `redactions` are (class, how), sorted. A cap of 0 is none.
     """
 
-    denied_by: str = ""
+    denied_by: tuple[str, str] | None = None
     candidates: tuple[str, ...] = ()
     redactions: tuple[tuple[str, str], ...] = ()
     output_tokens_max: int = 0
+    usd_nanos_per_1k_tokens_max: int = 0
 
 
 def _facts_type() -> type[msgspec.Struct]:
@@ -108,10 +109,11 @@ def outcome_of(decision: Decision) -> Outcome:
     denied_by = decision.denied_by
     redactions = ((each.data_class, each.how) for each in decision.redactions)
     return Outcome(
-        denied_by=f"{denied_by.policy}/{denied_by.rule}" if denied_by else "",
+        denied_by=(denied_by.policy, denied_by.rule) if denied_by else None,
         candidates=decision.candidates,
         redactions=tuple(sorted(redactions)) if decision.redactions else (),
         output_tokens_max=decision.output_tokens_max,
+        usd_nanos_per_1k_tokens_max=decision.usd_nanos_per_1k_tokens_max,
     )
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from harmost.services.cli import policy_kills, policy_status, serve
+from harmost.services.cli import policy_kills, policy_replay, policy_status, serve
 from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 __all__ = ["app"]
@@ -13,6 +13,7 @@ app.command("status")(policy_status.status)
 app.command("history")(policy_status.history)
 app.command("rollback")(policy_status.rollback)
 app.command("rotate-key")(policy_status.rotate_key)
+app.command("replay")(policy_replay.replay)
 app.command("kill")(policy_kills.kill)
 app.command("restore")(policy_kills.restore)
 app.command("kills")(policy_kills.kills)
@@ -30,6 +31,8 @@ def policy(
     tls_cert: serve.TlsCert = None,
     tls_key: serve.TlsKey = None,
     tls_client_ca: serve.TlsClientCa = None,
+    tls_ca: serve.TlsCa = None,
+    telemetry: serve.Telemetry = f"127.0.0.1:{PORT + 3}",
     insecure_listen: serve.Insecure = False,
     grace: serve.Grace = 10.0,
     supervised: serve.Supervised = False,
@@ -49,6 +52,8 @@ def policy(
         tls_cert=tls_cert,
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,
+        tls_ca=tls_ca,
+        telemetry_address=telemetry,
         allow_insecure=insecure_listen,
         grace_s=grace,
     )

@@ -35,7 +35,9 @@ _CHANGES: Mapping[ChangeKind, "policy_pb2.ChangeKind.ValueType"] = {
 }
 
 
-def sources_from_proto(request: policy_pb2.ApplyRequest) -> list[Source]:
+def sources_from_proto(
+    request: policy_pb2.ApplyRequest | policy_pb2.ReplayRequest,
+) -> list[Source]:
     """The files of `request`, without a copy."""
     return [Source(source.name, source.yaml) for source in request.sources]
 

@@ -60,6 +60,7 @@ from harmost.services.policy.documents import (
     loaded,
 )
 from harmost.services.policy.kills import Stop, restored, revoked
+from harmost.services.policy.replay import ReadVectors, Replays
 from harmost.services.policy.store import PolicyStore
 from harmost.services.policy.switches import Switches
 from harmost.services.policy.watchers import Watchers
@@ -87,11 +88,14 @@ class _Write(NamedTuple):
 class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     """Serves the documents that `store` keeps, signed by `signer`; changes need `running()`.
 
-    Raises InvalidDocuments when this version does not understand what is stored.
+    `read_vectors` asks Telemetry; None: there is nothing to replay. Raises InvalidDocuments when this version does not understand what is stored.
     """
 
-    def __init__(self, store: PolicyStore, signer: Signer) -> None:
+    def __init__(
+        self, store: PolicyStore, signer: Signer, *, read_vectors: ReadVectors | None = None
+    ) -> None:
         self._store = store
+        self._replays = Replays(read_vectors) if read_vectors is not None else None
         self._signer = signer
         self._running = loaded(store.latest())
         self._latest = LatestTime()
@@ -241,9 +245,23 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def Replay(
         self, request: policy_pb2.ReplayRequest, context: Context
     ) -> AsyncIterator[policy_pb2.ReplayResponse]:
-        """Refused: fact vectors are not recorded yet."""
-        raise Unsupported("`Replay` needs recorded fact vectors: use `Evaluate` on known facts")
-        yield  # makes this a stream, as the contract has it
+        """Decide recorded calls again with other documents over the running ones."""
+        if self._replays is None:
+            raise Unsupported(
+                "this Policy service was not told where records are: start it with `--telemetry`"
+            )
+        principal, running = current_principal(), self._running
+        sources = sources_from_proto(request)
+
+        def compiled() -> CompiledSnapshot:
+            if not sources:
+                return self.current()
+            put = parse_sources(sources)
+            origin = Origin(principal, _now_ms())
+            return change(running, put=put, remove=(), origin=origin).running.snapshot
+
+        async for response in self._replays.run(request, principal, compiled):
+            yield response
 
     async def WatchSnapshot(
         self, request_iterator: AsyncIterator[policy_pb2.WatchSnapshotRequest], context: Context

@@ -208,10 +208,10 @@ class Mission:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
                 refused = error
-                await attempt.not_admitted(error)
+                attempt.not_admitted(error)
                 continue
             except HarmostError as error:
-                await attempt.not_admitted(error)
+                attempt.not_admitted(error)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
             try:

@@ -78,6 +78,7 @@ class Plan:
         words += _flag("--tls-cert", self.tls_cert) + _flag("--tls-key", self.tls_key)
         if service == "policy":
             words += ["--policy-signing-key", str(self.data_dir / SIGNING_KEY)]
+            words += ["--telemetry", known.telemetry, *_flag("--tls-ca", self.tls_ca)]
         else:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
             words += ["--policy-verify-key", str(self.data_dir / VERIFY_KEYS)]
