@@ -63,11 +63,13 @@ class FaultyDisk(apsw.VFS):
         self.fail_after: int | None = None
         self.error: type[apsw.Error] = apsw.IOError
         self.life = 0  # raised by each crash: handles of a process that died touch nothing
+        self.dead = False  # between a crash and the next process
         self.faults = 0
 
     def crash(self, random: Random) -> None:
         """The process is gone, and the power with it."""
         self.life += 1
+        self.dead = True
         self.fail_after = None
         for file in self.files.values():
             file.crash(random)
@@ -82,6 +84,7 @@ class FaultyDisk(apsw.VFS):
                 raise self.error("the disk was told to fail")
 
     def xOpen(self, name: object, flags: list[int]) -> "Handle":
+        self.dead = False
         path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         return Handle(self, self.files.setdefault(path, File()))
 
@@ -89,7 +92,8 @@ class FaultyDisk(apsw.VFS):
         return pathname in self.files
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
-        self.files.pop(filename, None)
+        if not self.dead:
+            self.files.pop(filename, None)
 
     def xFullPathname(self, name: str) -> str:
         return name

@@ -15,6 +15,7 @@ from money_host import Account, LedgerHost
 from harmost.core.budget.lease import Amounts, Evidence, Posting, SyncAnswer, SyncRequest
 from harmost.core.budget.leases import LeaseBook, Miss
 from harmost.core.budget.ledger import Counter, Hold
+from harmost.core.budget.lending import RouterRow
 from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, compile_limits
 from harmost.core.budget.price import (
     compile_price,
@@ -77,7 +78,7 @@ class Attempt:
     counters: tuple[int, ...]
     held: Amounts
     billed: Amounts  # nothing where it was never sent
-    memo: bytes  # whom it was made for
+    memo: bytes  # whom it was made for, and when by its Router's clock
 
 
 @dataclass
@@ -115,6 +116,7 @@ class MoneyWorld:
         self.strays: list[SyncRequest] = []
         self.attempts = 0
         self.direct: dict[str, tuple[tuple[int, ...], Amounts]] = {}
+        self.scales = 100, 100
         self.lowered = False
         self.price = 0
         self.unanswered: list[str] = []
@@ -184,7 +186,7 @@ class MoneyWorld:
             tuple(counter.id for counter in held.counters),
             Amounts(held.usd_nanos, held.tokens, held.requests),
             cost if sent else Amounts(),
-            msgspec.json.encode(where),
+            msgspec.json.encode((where, self.now_ns)),
         )
         self.journals[process.name, process.book.epoch].opened[attempt.id] = attempt
         process.in_flight[attempt.id] = attempt
@@ -240,7 +242,7 @@ class MoneyWorld:
         if fate in ("lost", "late"):
             return
         self.host.fail_commit = fate == "disk_fails"
-        new = request.sequence > self.host.disk.routers[request.router].sequence
+        new = request.sequence > self._kept(request.router).sequence
         try:
             answer = self.host.sync(request)
         except OSError:
@@ -262,7 +264,7 @@ class MoneyWorld:
     def deliver_stray(self, index: int) -> None:
         """A copy of an earlier message comes late, perhaps of an epoch that is over."""
         request = self.strays[index % len(self.strays)]
-        row = self.host.disk.routers[request.router]
+        row = self._kept(request.router)
         before = self.host.disk.copy()
         answer = self.host.sync(request)
         if request.epoch != row.epoch:
@@ -316,12 +318,11 @@ class MoneyWorld:
 
     def use_limits(self, scale: int, token_scale: int) -> None:
         """Other limits from now on, for everyone."""
-        before = {account.name: account.counter.limit for account in self._accounts()}
+        self.lowered |= scale < self.scales[0] or token_scale < self.scales[1]
+        self.scales = scale, token_scale
         self.host.use(limits(scale, token_scale=token_scale))
         for process in self.processes:
             process.book.use(self.host.limits)
-        after = {account.name: account.counter.limit for account in self._accounts()}
-        self.lowered |= any(after[name] < limit for name, limit in before.items())
 
     def adjust(self, index: int, delta: int) -> None:
         """A person corrects a balance."""
@@ -428,7 +429,7 @@ class MoneyWorld:
             for attempt in list(process.in_flight.values()):
                 self.finish(process, attempt)
         for process in list(self.processes):
-            if process.book.epoch != self.host.disk.routers[process.name].epoch:
+            if process.book.epoch != self._kept(process.name).epoch:
                 self._succeed(process)
         for process in self.processes:
             self.sync(process)
@@ -472,6 +473,11 @@ class MoneyWorld:
                 row = rows[attempt.id]
                 assert row.used == attempt.billed, "I7: each closes once, with the truth"
                 assert set(row.counters) == set(attempt.counters), "I11"
+
+    def _kept(self, router: str) -> RouterRow:
+        row = self.host.disk.routers.get(router)
+        assert row is not None, "a registration that was answered is lost"
+        return row
 
     def _accounts(self) -> list[Account]:
         return list(self.host.counters.accounts.values())
