@@ -22,6 +22,9 @@ from harmost.core.budget.leases import LeaseBook, Miss
 from harmost.core.budget.ledger import Hold
 from harmost.core.budget.ledger import reserve as reserve_nowhere
 from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit
+from harmost.core.budget.router_lease import Lease
+from harmost.core.budget.thresholds import Advice, UsedShare, advise
+from harmost.core.budget.window import WindowBounds
 from harmost.core.errors import HarmostError, ServiceUnavailable
 from harmost.core.usage import TokenUsage
 from harmost.services.interceptors.errors import error_of
@@ -79,6 +82,7 @@ class BudgetClient:
             channel, metadata=metadata, journal=journal, epochs=Epochs(slot), router=slot.name
         )
         self._limits: BudgetLimits | None = None
+        self._advises = False  # any limit asks for more than a warning
         self.held: dict[str, int] = {}  # nano-USD by attempt, of attempts that are under way
         self.misses = 0  # attempts that waited for the Budget service
 
@@ -101,6 +105,9 @@ class BudgetClient:
     def use(self, limits: BudgetLimits) -> None:
         """From now on `limits` hold."""
         self._limits = limits
+        self._advises = any(
+            limit.cheaper_at_permille or limit.throttle_at_permille for limit in limits.all
+        )
         self._sync.use(limits)
 
     async def reserve(
@@ -118,7 +125,15 @@ class BudgetClient:
             found = await self._reserve_there(found, path, amount, minimum)
         held = Amount(found.hold.usd_nanos, found.hold.tokens, amount.price_unknown)
         self.held[attempt_id] = held.usd_nanos
-        return found._replace(amount=held, warnings=self._warnings(path, found.book))
+        warns = self._advice(path, found.book).warns
+        return found._replace(amount=held, warnings=tuple(map(_warning, warns)))
+
+    def advice(self, path: BudgetPath) -> Advice:
+        """What budgets of `path` ask for before they are used up, by what is known here. No message.
+
+        A path that no attempt was charged to yet is not known.
+        """
+        return self._advice(path, self._sync.book) if self._advises else Advice()
 
     def settle(
         self,
@@ -247,21 +262,29 @@ class BudgetClient:
             resets_at_ns=lease.end_ns if limit.window != "total" else 0,
         )
 
-    def _warnings(self, path: BudgetPath, book: LeaseBook | None) -> tuple[str, ...]:
+    def _advice(self, path: BudgetPath, book: LeaseBook | None) -> Advice:
         if book is None:
-            return ()
-        warnings: list[str] = []
-        for limit, lease in book.leases(path):
-            # The ledger counts the free part of a lease as used: here it is known to be free.
-            free = max(0, lease.counter.available) if lease.counter.hard else -lease.counter.held
-            used = lease.used - free
-            threshold = limit.limit * limit.warn_at_permille
-            if (limit.warn_at_permille and used * 1_000 >= threshold) or (
-                not limit.hard and used > limit.limit
-            ):
-                share = used * 100 / max(limit.limit, 1)
-                warnings.append(f"budget `{limit.budget}` is used to {share:.1f} %")
-        return tuple(warnings)
+            return Advice()
+        shares = (
+            UsedShare(limit, _used_permille(lease), WindowBounds(lease.start_ns, lease.end_ns))
+            for limit, lease in book.leases(path)
+        )
+        return advise(shares, now_ns=time.time_ns())
+
+
+def _used_permille(lease: Lease) -> int:
+    # Of a hard limit the ledger counts what it lent as used: here is known what of it is free. Of a
+    # soft one it lends nothing: here is known what it has not been told of.
+    counter = lease.counter
+    if counter.hard:
+        used = lease.used - max(0, counter.available)
+    else:
+        used = lease.used + counter.held + counter.settled - lease.posted
+    return used * 1_000 // max(lease.limit, 1)
+
+
+def _warning(share: UsedShare) -> str:
+    return f"budget `{share.limit.budget}` is used to {share.used_permille / 10:.1f} %"
 
 
 def _used(held: Amount, amount: Amount | None) -> Amounts | None:
