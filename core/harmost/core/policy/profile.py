@@ -5,9 +5,7 @@ conversions, `has`, the macros, and `matches` with constant patterns. Nothing ou
 it is refused when it is compiled.
 """
 
-from harmost.core.policy.ir import Function
-
-__all__ = ["FUNCTIONS", "OVERLOADS", "advice"]
+__all__ = ["OVERLOADS", "advice"]
 
 # Types that have an order.
 _ORDERED = ("bool", "int64", "double", "string", "timestamp", "duration")
@@ -37,21 +35,6 @@ OVERLOADS = frozenset(
     }
 )
 
-# Functions by their names in CEL; operators have names such as `_&&_` and stand in lower.py.
-FUNCTIONS: dict[str, Function] = {
-    "size": "size",
-    "startsWith": "startsWith",
-    "endsWith": "endsWith",
-    "contains": "contains",
-    "matches": "matches",
-    "bool": "bool",
-    "int": "int",
-    "double": "double",
-    "string": "string",
-    "timestamp": "timestamp",
-    "duration": "duration",
-}
-
 # What to write instead of what is outside, by a part of its name.
 _INSTEAD = {
     "bytes": "write a string",
@@ -68,5 +51,5 @@ def advice(what: str, kind: str = "") -> str:
     """The refusal of `what`, which is of the `kind` (an overload id, a type) outside the profile."""
     said = kind or what
     instead = next((text for part, text in _INSTEAD.items() if part in said), "")
-    instead = instead or "use the operators and functions of docs/policy.md"
+    instead = instead or "use the operators and functions of docs/cel.md"
     return f"`{what[:80]}` is outside the profile: {instead}"
