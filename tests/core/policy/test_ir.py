@@ -238,7 +238,7 @@ def test_a_tree_runs_where_no_cel_compiler_can_be_loaded() -> None:
     data = encode(tree('"pan" in data.classes && subject.region.matches("^E")'))
     script = f"""
 import sys
-for name in ("cel_expr_python", "google.protobuf", "harmost.cel"):
+for name in ("cel_expr_python", "google.protobuf", "harmost.cel"):  # cannot be imported
     sys.modules[name] = None
 from harmost.core.policy import ir
 from harmost.core.policy.expression import Expression

@@ -6,6 +6,7 @@ from google.protobuf import struct_pb2
 
 from harmost.common.v1 import decision_pb2
 from harmost.core.errors import InvalidInput, Violation
+from harmost.core.limits import GRPC_MESSAGE_BYTES_MAX
 from harmost.core.resources.parse import Source
 from harmost.policy.v1 import policy_pb2
 from harmost.services.convert.signed import Signs, sign_snapshot
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 DEPTH_MAX = 4  # a fact is a value, a list or a map of values
+# Of a message with a snapshot: its signature and what is around it.
+_MARGIN_BYTES = 64 * 1024
 _CHANGES: Mapping[ChangeKind, "policy_pb2.ChangeKind.ValueType"] = {
     "added": policy_pb2.CHANGE_KIND_ADDED,
     "changed": policy_pb2.CHANGE_KIND_CHANGED,
@@ -66,7 +69,10 @@ def snapshot_to_proto(running: Running, signer: Signs) -> policy_pb2.Snapshot:
         resources=[resource_to_proto(kept) for kept in running.documents.values()],
         published_at=time_to_proto(running.published.published_at_ms * 1_000_000),
         source_revision=running.published.source_revision,
+        compiled_policy=running.snapshot.compiled_policy(),
     )
+    if snapshot.ByteSize() > GRPC_MESSAGE_BYTES_MAX - _MARGIN_BYTES:
+        snapshot.compiled_policy = b""  # watchers then compile the documents themselves
     sign_snapshot(snapshot, signer)
     return snapshot
 
