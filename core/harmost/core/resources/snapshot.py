@@ -9,6 +9,7 @@ from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
 from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.engine import Engine
 from harmost.core.policy.rules import PoliciesRefused
+from harmost.core.resources.candidates import CandidateTable
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import expires_s, key_id, verify
 from harmost.core.resources.kinds import ProviderSpec
@@ -36,7 +37,7 @@ class Caller:
 class CompiledSnapshot:
     """One generation of every document, checked and compiled.
 
-    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model and time.
+    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model and time, `candidates` by models and time.
     """
 
     generation: int
@@ -45,6 +46,7 @@ class CompiledSnapshot:
     engine: Engine
     steps: Mapping[str, tuple[CompiledStep, ...]]
     prices: PriceBook
+    candidates: CandidateTable
     _key_ends_s: Mapping[str, float] = field(repr=False)
 
     @property
@@ -84,13 +86,15 @@ def compile_snapshot(
     prices = _prices(catalog, by_key, problems)
     problems.raise_any()
     assert engine is not None  # INVARIANT: without problems, it compiled.
+    book = PriceBook(prices)
     return CompiledSnapshot(
         generation=generation,
         digest=digest or content_digest(dump(parsed.document) for parsed in documents),
         catalog=catalog,
         engine=engine,
         steps=MappingProxyType(steps),
-        prices=PriceBook(prices),
+        prices=book,
+        candidates=CandidateTable(engine, catalog, book),
         _key_ends_s=MappingProxyType(
             {identity: expires_s(owner.key) for identity, owner in catalog.keys.items()}
         ),
