@@ -93,7 +93,7 @@ class RuleSet(msgspec.Struct, frozen=True, array_like=True):
 
 
 def written(rules: RuleSet) -> bytes:
-    """`rules` as bytes, for read_rule_set. Equal sets give equal bytes."""
+    """`rules` as bytes, for read_rule_set."""
     return msgspec.msgpack.encode(rules)
 
 
