@@ -32,7 +32,7 @@ VERSION = 1
 Conjunction: TypeAlias = tuple[int, ...]
 
 
-class RuleForm(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class RuleForm(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """A rule ready to be indexed: it matches where all literals of any of `matches` hold.
 
     `unmet` says the same of where it matches and its `require` fails. `when` and `require` are the
