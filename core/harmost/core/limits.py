@@ -8,6 +8,7 @@ __all__ = [
     "CEL_FACTS_BYTES_MAX",
     "CEL_IR_BYTES_MAX",
     "CEL_ITEMS_MAX",
+    "CEL_LIBRARY_BYTES_MAX",
     "CEL_LOCALS_MAX",
     "CEL_NODES_MAX",
     "CEL_SCRATCH_BYTES_MAX",
@@ -20,6 +21,7 @@ __all__ = [
     "POLICY_ALTERNATIVES_MAX",
     "POLICY_CANDIDATES_MAX",
     "POLICY_LINT_PAIRS_MAX",
+    "POLICY_LINT_RPC_STEPS_MAX",
     "POLICY_LINT_STEPS_MAX",
     "POLICY_ROWS_BYTES_MAX",
     "POLICY_SEARCH_STEPS_MAX",
@@ -64,6 +66,7 @@ POLICY_TESTS_MAX = 10_000
 # minute. Then it says that it does not know.
 POLICY_SEARCH_STEPS_MAX = 5_000
 POLICY_LINT_STEPS_MAX = 3_000_000
+POLICY_LINT_RPC_STEPS_MAX = 300_000  # a service has other work: some ten seconds
 POLICY_LINT_PAIRS_MAX = 20_000  # of rules that are held against each other, some 1 ms each
 # CEL. Longer than any condition that a person reads; cel-cpp itself stops at 100,000.
 CEL_CHARS_MAX = 8_192
@@ -73,6 +76,8 @@ CEL_NODES_MAX = 8_192
 CEL_DEPTH_MAX = 128
 CEL_LOCALS_MAX = 8  # macros inside each other: each multiplies the cost of the ones around it
 CEL_IR_BYTES_MAX = 1024 * 1024
+# All conditions of steps: a fraction of what their documents may take.
+CEL_LIBRARY_BYTES_MAX = 8 * 1024 * 1024
 # Estimated node visits of one evaluation, refused above it when compiled: about a millisecond.
 CEL_COST_MAX = 100_000
 # Items that all macros of one evaluation may visit: what cel-cpp allows.

@@ -190,7 +190,12 @@ class SnapshotHolder:
         documents = parse_sources(
             [Source(f"{item.kind}/{item.name}", item.yaml) for item in snapshot.resources]
         )
-        return compile_snapshot(snapshot.generation, documents, digest=snapshot.digest)
+        return compile_snapshot(
+            snapshot.generation,
+            documents,
+            digest=snapshot.digest,
+            compiled_policy=snapshot.compiled_policy,
+        )
 
 
 _NONE = Revocations()
