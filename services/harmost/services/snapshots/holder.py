@@ -24,6 +24,7 @@ from harmost.services.convert.signed import (
     statement_of_snapshot,
 )
 from harmost.services.snapshots.cache import Cached, SnapshotCache
+from harmost.services.snapshots.gently import gently
 
 __all__ = ["Listener", "SnapshotHolder", "StopListener"]
 
@@ -187,10 +188,16 @@ class SnapshotHolder:
         self._check(snapshot)
         if content_digest(resource.yaml for resource in snapshot.resources) != snapshot.digest:
             raise InvalidInput(f"generation `{snapshot.generation}` is damaged: its digest differs")
-        documents = parse_sources(
-            [Source(f"{item.kind}/{item.name}", item.yaml) for item in snapshot.resources]
-        )
-        return compile_snapshot(snapshot.generation, documents, digest=snapshot.digest)
+        with gently():
+            documents = list(
+                parse_sources(
+                    [Source(f"{item.kind}/{item.name}", item.yaml) for item in snapshot.resources]
+                )
+            )
+            compiled = compile_snapshot(snapshot.generation, documents, digest=snapshot.digest)
+            while documents:  # freed one by one: all at once would hold the interpreter
+                documents.pop()
+        return compiled
 
 
 _NONE = Revocations()
