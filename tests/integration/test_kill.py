@@ -67,7 +67,7 @@ def test_a_killed_service_loses_and_doubles_nothing(mesh: Mesh, service: str) ->
         mesh.kill(service)
         before = len(load.finished)
         eventually(lambda: len(load.finished) >= before + 10, timeout_s=40, what="load again")
-    quiet(mesh)
+    mesh.quiet()
     settled = {
         entry.attempt_id: entry.amount.usd_nanos
         for entry in mesh.entries()
@@ -93,18 +93,9 @@ def test_a_call_that_a_killed_router_left_open_becomes_interrupted(mesh: Mesh) -
                 mesh.kill("router")
                 break
         next(stream)
-    quiet(mesh)
+    mesh.quiet()
     records = eventually(mesh.records, what="the record")
     print(records)
     assert [r.status for r in records] == [telemetry_pb2.RECORD_STATUS_INTERRUPTED]
     attempt = records[0].attempts[0]
     assert mesh.billed()[attempt.attempt_id] == attempt.cost_usd_nanos > 0
-
-
-def quiet(mesh: Mesh) -> None:
-    """Wait until nothing is held or owed: every attempt has settled and shipped."""
-    eventually(
-        lambda: all(budget.held == 0 for budget in mesh.budgets().values()),
-        timeout_s=40,
-        what="no holds",
-    )

@@ -75,10 +75,6 @@ def stats(mesh: Mesh, worker: int) -> router_pb2.GetStatsResponse:
     return stub.GetStats(router_pb2.GetStatsRequest(), metadata=mesh.metadata, timeout=5)
 
 
-def quiet(mesh: Mesh) -> None:
-    eventually(lambda: all(budget.held == 0 for budget in mesh.budgets().values()), what="no holds")
-
-
 def settled(mesh: Mesh) -> dict[str, int]:
     """Nano-USD by attempt, each settled once."""
     rows = [entry for entry in mesh.entries() if entry.kind == budget_pb2.ENTRY_KIND_SETTLE]
@@ -115,7 +111,7 @@ def test_a_killed_worker_ends_its_own_streams_and_no_others(mesh: Mesh) -> None:
     assert kept.failed == []
     assert len(kept.finished) == STREAMS
     assert kept.deltas == [200] * STREAMS
-    quiet(mesh)
+    mesh.quiet()
     billed = {attempt: cost for attempt, cost in mesh.billed().items() if cost}
     assert settled(mesh) == billed
     ours = {finished.record_id for finished in kept.finished}
@@ -172,7 +168,7 @@ def test_sigterm_has_a_limit(mesh: Mesh) -> None:
         os.kill(mesh.pid("router", 0), signal.SIGTERM)
     assert streams.failed == [grpc.StatusCode.UNAVAILABLE] * 2
     assert 8 < time.monotonic() - began < 20
-    quiet(mesh)
+    mesh.quiet()
     billed = {attempt: cost for attempt, cost in mesh.billed().items() if cost}
     assert settled(mesh) == billed
 
@@ -192,9 +188,9 @@ def test_a_slot_that_no_worker_has_any_more_is_replayed(tmp_path: Path) -> None:
         two.process.wait(30)
     with running_mesh(data) as one:
         assert len(one.endpoints["workers"]) == 1
-        quiet(one)
         billed = {attempt: cost for attempt, cost in one.billed().items() if cost}
         assert len(billed) == 2
-        assert settled(one) == billed
+        eventually(lambda: settled(one) == billed, what="what the dead worker owed")
+        one.quiet()
         found = eventually(lambda: [r for r in one.records() if r.router_id == "router-1"])
         assert {r.status for r in found} == {telemetry_pb2.RECORD_STATUS_INTERRUPTED}

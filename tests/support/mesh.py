@@ -17,7 +17,7 @@ import psutil
 from harmost.budget.v1 import budget_pb2, budget_pb2_grpc
 from harmost.client import Client, HarmostError
 from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
-from harmost.router.v1 import router_pb2_grpc
+from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +108,21 @@ class Mesh:
             budget_pb2.ListBudgetsRequest(page_size=1000), metadata=self.metadata
         )
         return {(budget.name, budget.unit): budget for budget in answer.budgets}
+
+    def quiet(self, *, timeout_s: float = 40.0) -> None:
+        """Wait until nothing runs or is held, and the ledger knows all that Routers know."""
+        eventually(self._is_quiet, timeout_s=timeout_s, what="quiet")
+
+    def _is_quiet(self) -> bool:
+        for address in self.endpoints["workers"]:
+            stub = router_pb2_grpc.RouterServiceStub(self.channel_to(address))
+            request = router_pb2.GetStatsRequest()
+            stats = stub.GetStats(request, metadata=self.metadata, timeout=5)
+            busy = stats.calls_live, stats.attempts_held, stats.settlements_owed
+            assert not any(busy), f"{address}: live, held, owed: {busy}"
+        unknown = [each for each in self.budgets().values() if each.held or each.suspense]
+        assert not unknown, unknown
+        return True
 
     def entries(self, attempt_id: str = "") -> list[budget_pb2.Entry]:
         """Every ledger row, or those of one attempt."""

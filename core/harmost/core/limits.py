@@ -8,6 +8,7 @@ __all__ = [
     "CEL_FACTS_BYTES_MAX",
     "CEL_IR_BYTES_MAX",
     "CEL_ITEMS_MAX",
+    "CEL_LIBRARY_BYTES_MAX",
     "CEL_LOCALS_MAX",
     "CEL_NODES_MAX",
     "CEL_SCRATCH_BYTES_MAX",
@@ -17,10 +18,15 @@ __all__ = [
     "ERROR_MESSAGE_CHARS_MAX",
     "GRPC_MESSAGE_BYTES_MAX",
     "INPUT_BYTES_MAX",
+    "POLICY_ALTERNATIVES_MAX",
+    "POLICY_CANDIDATES_MAX",
     "POLICY_LINT_PAIRS_MAX",
     "POLICY_LINT_STEPS_MAX",
+    "POLICY_ROWS_BYTES_MAX",
     "POLICY_SEARCH_STEPS_MAX",
+    "POLICY_TENANTS_MAX",
     "POLICY_TESTS_MAX",
+    "POLICY_VALUES_MAX",
     "POLICY_VARIABLES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
     "RULES_MAX",
@@ -68,6 +74,8 @@ CEL_NODES_MAX = 8_192
 CEL_DEPTH_MAX = 128
 CEL_LOCALS_MAX = 8  # macros inside each other: each multiplies the cost of the ones around it
 CEL_IR_BYTES_MAX = 1024 * 1024
+# All conditions of steps: a fraction of what their documents may take.
+CEL_LIBRARY_BYTES_MAX = 8 * 1024 * 1024
 # Estimated node visits of one evaluation, refused above it when compiled: about a millisecond.
 CEL_COST_MAX = 100_000
 # Items that all macros of one evaluation may visit: what cel-cpp allows.
@@ -78,6 +86,13 @@ CEL_VISITS_MAX = 1_000_000
 CEL_FACTS_BYTES_MAX = 16 * 1024 * 1024
 # Strings and lists that one evaluation may make; none is made by conditions of the usual kinds.
 CEL_SCRATCH_BYTES_MAX = 1024 * 1024
+# Conjunctions that one condition is parted into; beyond them parts of it are run as they stand.
+POLICY_ALTERNATIVES_MAX = 64
+# Rows of bits that one index keeps of values seen: about 3,000 rows at 20,000 rules.
+POLICY_ROWS_BYTES_MAX = 8 * 1024 * 1024
+POLICY_VALUES_MAX = 4_096  # values of one fact whose answers are kept
+POLICY_TENANTS_MAX = 4_096  # tenants for which it is kept which rules bind them
+POLICY_CANDIDATES_MAX = 256  # lists of models for which it is kept where rules match
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

@@ -15,6 +15,7 @@ import grpc
 import uvloop
 
 from harmost.budget.v1 import budget_pb2_grpc
+from harmost.core.budget.nodes import BudgetLimits, compile_limits
 from harmost.core.errors import HarmostError, InvalidInput
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
@@ -153,7 +154,9 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
             return "harmost.budget.v1.BudgetService"
 
         keys = _authenticate(settings, snapshots.current, snapshots.revocations)
-        await stack.enter_async_context(_serving(settings, register, keys, ready=snapshots.ready))
+        await stack.enter_async_context(
+            _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
+        )
         yield
 
 
@@ -187,9 +190,12 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
         books = await stack.enter_async_context(_books(settings, upstream))
         attempt_tools = await stack.enter_async_context(books(settings.data_dir))
         endpoints = Endpoints()
-        snapshots = await stack.enter_async_context(
-            _snapshots(settings, router_id, lambda s: endpoints.replace(_providers(s)))
-        )
+
+        async def changed(snapshot: CompiledSnapshot) -> None:
+            await endpoints.replace(_providers(snapshot))
+            attempt_tools.budget.use(_limits(snapshot))
+
+        snapshots = await stack.enter_async_context(_snapshots(settings, router_id, changed))
         tools = MissionTools(attempt_tools, endpoints, router_id, Stats())
         servicer = RouterServicer(snapshots=snapshots, tools=tools, tls=_tls(settings) is not None)
         await stack.enter_async_context(servicer.running())
@@ -220,7 +226,7 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
         async def books(slot: Path) -> AsyncGenerator[AttemptTools]:
             journal = Journal(slot / "journal", settings.router_id)
             shipper = Shipper(journal, telemetry, metadata=metadata)
-            budget = BudgetClient(ledger, metadata=metadata, journal=journal)
+            budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)
             async with journal.running(), shipper.running(), budget.running():
                 yield AttemptTools(journal, budget, upstream)
 
@@ -299,6 +305,11 @@ async def _snapshots(
 
 def _providers(snapshot: CompiledSnapshot) -> dict[str, ProviderSpec]:
     return {name: provider.spec for name, provider in snapshot.catalog.providers.items()}
+
+
+def _limits(snapshot: CompiledSnapshot) -> BudgetLimits:
+    budgets = snapshot.catalog.budgets
+    return compile_limits({name: (each.metadata, each.spec) for name, each in budgets.items()})
 
 
 def _authenticate(

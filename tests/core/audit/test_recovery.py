@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harmost.core.audit.recovery import OpenMission, Owed, interrupted_record
+from harmost.core.audit.recovery import OpenMission, Owed, Unsettled, interrupted_record
 from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptOpened,
@@ -15,6 +15,7 @@ from harmost.core.audit.rows import (
     OutcomeReported,
     Row,
     SettleAcked,
+    SettlesAcked,
     Shipped,
 )
 
@@ -47,6 +48,21 @@ def test_an_attempt_that_held_nothing_owes_nothing(call: Any) -> None:
     one = call("a")
     row = AttemptClosed(record_id="a", attempt=one.summary, resolution="none")
     assert fold([one.opened, one.attempt_opened, row]).recovered(next_sequence=1).unsettled == ()
+
+
+def test_an_attempt_that_ended_keeps_what_was_reserved_until_it_has_settled(call: Any) -> None:
+    one = call("a")
+    owed = fold(one.rows()[1:3])
+    (found,) = owed.recovered(next_sequence=3).unsettled
+    assert found == Unsettled(one.attempt_closed, one.attempt_opened)
+    assert owed.oldest_sequence() == 1
+
+
+def test_settlements_are_acknowledged_together(call: Any) -> None:
+    rows = [row for name in "abc" for row in call(name).rows()[1:3]]
+    owed = fold([*rows, SettlesAcked(attempt_ids=("a-0", "c-0", "gone"))])
+    left = owed.recovered(next_sequence=8).unsettled
+    assert [one.closed.attempt.attempt_id for one in left] == ["b-0"]
 
 
 def test_a_denied_mission_needs_no_opening(call: Any) -> None:
@@ -111,11 +127,8 @@ def _oldest_slowly(rows: list[Row]) -> int | None:
                     isinstance(r, MissionClosed) and r.record.record_id == row.record_id
                     for r in rows
                 )
-            case AttemptOpened():
-                return any(
-                    isinstance(r, AttemptClosed) and r.attempt.attempt_id == row.attempt_id
-                    for r in rows
-                )
+            case AttemptOpened():  # what was reserved is told with the settlement
+                return SettleAcked(attempt_id=row.attempt_id) in rows
             case AttemptClosed():
                 return SettleAcked(attempt_id=row.attempt.attempt_id) in rows
             case _:

@@ -6,7 +6,10 @@ import pytest
 
 from harmost.core.errors import StepFailed
 from harmost.core.limits import STEPS_MAX
-from harmost.core.mission.steps import ONLY_STEP, StepError, StepsRefused, compile_steps
+from harmost.core.mission import steps as module
+from harmost.core.mission.steps import ONLY_STEP, CompiledStep, StepError, StepsRefused
+from harmost.core.policy.front import Environment
+from harmost.core.policy.library import Library, read_library
 from harmost.core.resources.kinds import MissionProfileSpec, Output, Step
 
 SCORE = Output(
@@ -24,6 +27,10 @@ SCORE = Output(
     }
 )
 EMPATHY = Step(name="empathy", models=("claude-sonnet", "claude-haiku"), output=SCORE)
+
+
+def compile_steps(spec: MissionProfileSpec) -> tuple[CompiledStep, ...]:
+    return module.compile_steps(spec, Environment)
 
 
 def resolve(when: str, name: str = "resolve") -> Step:
@@ -199,3 +206,21 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_step_with_a_hyphen_may_have_an_output_that_no_one_asks_about() -> None:
     step = Step(name="first-look", models=("m",), output=SCORE)
     assert len(compile_steps(MissionProfileSpec(steps=(step, resolve("true"))))) == 2
+
+
+def test_steps_compiled_once_run_where_nothing_can_compile() -> None:
+    spec = MissionProfileSpec(steps=(EMPATHY, resolve("steps.empathy.score > 5")))
+    library = Library(compiler_of=Environment)
+    module.compile_steps(spec, library.over)
+    _, step = module.compile_steps(spec, read_library(library.written()).over)
+    assert step.runs({"empathy": {"score": 6}})
+    assert not step.runs({"empathy": {"score": 4}})
+
+
+def test_a_condition_that_was_not_compiled_is_refused_with_its_place() -> None:
+    spec = MissionProfileSpec(steps=(EMPATHY, resolve("steps.empathy.score > 5")))
+    with pytest.raises(StepsRefused) as refused:
+        module.compile_steps(spec, Library().over)
+    (error,) = refused.value.errors
+    assert (error.step_index, error.field) == (1, "when")
+    assert "was not compiled: apply the documents again" in error.message

@@ -9,8 +9,9 @@ from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.decision import Decision
-from harmost.core.policy.engine import Candidate, compile_policies
+from harmost.core.policy.engine import Candidate
 from harmost.core.policy.lint import lint
 from harmost.core.policy.lint_run import Finding, LintReport
 from harmost.core.policy.rules import PoliciesRefused

@@ -3,7 +3,7 @@
 import pytest
 
 from harmost.core.limits import POLICY_VARIABLES_MAX
-from harmost.core.policy.engine import compile_policies
+from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.rules import PoliciesRefused, RuleError
 from harmost.core.resources.kinds import Metadata, PolicySpec, Rule
 

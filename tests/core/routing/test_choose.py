@@ -8,6 +8,9 @@ from harmost.core.routing.choose import chosen
 MODELS = {
     "dear": ModelSpec(provider="p", vendor_model_id="d", price=Price(input="10", output="10")),
     "cheap": ModelSpec(provider="p", vendor_model_id="c", price=Price(input="1", output="1")),
+    "middle": ModelSpec(provider="p", vendor_model_id="m", price=Price(input="5", output="5")),
+    "twin": ModelSpec(provider="p", vendor_model_id="t", price=Price(input="1", output="1")),
+    "unpriced": ModelSpec(provider="p", vendor_model_id="u"),
     "small": ModelSpec(provider="p", vendor_model_id="s", context_tokens_max=50),
     "old": ModelSpec(provider="p", vendor_model_id="o", status="retired"),
 }
@@ -18,7 +21,7 @@ PRICES = {
 
 
 def choose(
-    *names: str, input_tokens: int = 100, ceiling: int | None = None
+    *names: str, input_tokens: int = 100, ceiling: int | None = None, cheaper_first: bool = False
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     kept, left_out = chosen(
         names,
@@ -28,6 +31,7 @@ def choose(
         output_tokens_max=100,
         usd_nanos_per_1k_tokens_max=ceiling,
         profile="hello",
+        cheaper_first=cheaper_first,
     )
     return kept, {out.model: message(out) for out in left_out}
 
@@ -35,6 +39,17 @@ def choose(
 def message(out: Exclusion) -> str:
     assert (out.hit.policy, out.hit.rule) == ("profile hello", "choose")
     return out.hit.message
+
+
+def test_a_budget_that_asks_for_cheaper_models_gets_the_cheapest_first() -> None:
+    kept, left_out = choose("unpriced", "dear", "middle", "cheap", cheaper_first=True)
+    assert kept == ("cheap", "middle", "dear", "unpriced")
+    assert left_out == {}
+
+
+def test_what_costs_the_same_keeps_its_order() -> None:
+    assert choose("twin", "cheap", cheaper_first=True)[0] == ("twin", "cheap")
+    assert choose("cheap", "twin", cheaper_first=True)[0] == ("cheap", "twin")
 
 
 def test_the_order_of_the_profile_stays() -> None:

@@ -54,10 +54,17 @@ class Documents:
 class Budget:
     """Calls one running Budget service; errors come back as they were raised there."""
 
-    def __init__(self, address: str, store: BudgetStore, documents: Documents) -> None:
+    def __init__(
+        self,
+        address: str,
+        store: BudgetStore,
+        documents: Documents,
+        servicer: BudgetServicer,
+    ) -> None:
         self.address = address
         self.store = store
         self.documents = documents
+        self.servicer = servicer
         self._channel = grpc.aio.insecure_channel(address)
         self.stub = budget_pb2_grpc.BudgetServiceStub(self._channel)
 
@@ -175,7 +182,7 @@ def started(
         try:
             async with servicer.running():
                 await server.start()
-                budget = Budget(f"127.0.0.1:{server.port}", store, documents)
+                budget = Budget(f"127.0.0.1:{server.port}", store, documents, servicer)
                 try:
                     yield budget
                 finally:

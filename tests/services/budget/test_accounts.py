@@ -57,10 +57,10 @@ class AccountsMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.directory = Path(tempfile.mkdtemp())
         self.file = LedgerFile(self.directory / "budget.db")
-        self.accounts = Accounts(self.file)
+        self.hour = 1_000
+        self.accounts = Accounts(self.file, now_ns=self.now_ns)
         self.limits = limits_of(100)
         self.parent = 100
-        self.hour = 1_000
         self.known: dict[str, Attempt] = {}
 
     def teardown(self) -> None:
@@ -183,13 +183,13 @@ class AccountsMachine(RuleBasedStateMachine):
                 pass
         accounts.save()
         self.file.roll_back()
-        self.accounts = Accounts(self.file)
+        self.accounts = Accounts(self.file, now_ns=self.now_ns)
 
     @rule()
     def restart(self) -> None:
         self.file.close()
         self.file = LedgerFile(self.directory / "budget.db")
-        self.accounts = Accounts(self.file)
+        self.accounts = Accounts(self.file, now_ns=self.now_ns)
 
     @rule(hours=st.sampled_from([-1, 1]))
     def move_the_clock(self, hours: int) -> None:
@@ -225,12 +225,12 @@ TestAccounts.settings = settings(max_examples=40, stateful_step_count=40, deadli
 def test_who_reserved_is_known_after_a_restart(tmp_path: Path) -> None:
     file = LedgerFile(tmp_path / "budget.db")
     file.begin()
-    accounts = Accounts(file)
+    accounts = Accounts(file, now_ns=HOUR_NS)
     accounts.use(compile_limits({}))
     wanted = Reservation("a", BudgetPath("acme"), "m", Amount(1, 1))
     accounts.reserve(wanted, within="", now_ns=HOUR_NS)
     accounts.save()
     file.commit()
     with pytest.raises(Forbidden, match="only who reserved it"):
-        Accounts(file).void("a", within="acme", now_ns=HOUR_NS)
+        Accounts(file, now_ns=HOUR_NS).void("a", within="acme", now_ns=HOUR_NS)
     file.close()

@@ -14,7 +14,6 @@ from harmost.core.errors import (
     InvalidInput,
     NotFound,
     NotPossibleNow,
-    Unsupported,
 )
 
 HOUR_S = 3_600
@@ -420,15 +419,3 @@ async def test_limits_change_under_running_windows(budget: Any, documents: Any, 
     documents.publish(day=("acme", limit({"window": "day", "usd": "0.00000007"})))
     assert await budget.balances("day") == (60, 0, 0)
     await budget.reserve("d", 10)
-
-
-async def test_leases_are_not_supported_yet(budget: Any) -> None:
-    import grpc
-
-    call = budget.stub.SyncLeases(
-        iter([pb.SyncLeasesRequest()]), metadata=(("authorization", "Bearer service"),)
-    )
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call.read()
-    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert Unsupported.reason == "UNSUPPORTED"

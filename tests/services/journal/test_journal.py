@@ -45,7 +45,7 @@ async def test_a_journal_knows_what_is_owed_when_it_is_opened_again(
     again.close()
     assert [mission.opened.record_id for mission in found.open_missions] == ["half", "unsettled"]
     assert [row.attempt_id for row in found.open_attempts] == ["half-0"]
-    assert [row.attempt.attempt_id for row in found.unsettled] == ["unsettled-0"]
+    assert [one.closed.attempt.attempt_id for one in found.unsettled] == ["unsettled-0"]
     assert (found.shipped_sequence, found.shippable_sequence, found.next_sequence) == (0, 5, 11)
 
 

@@ -4,20 +4,23 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from harmost.core.audit.rows import MissionOpened
+from harmost.core.budget.ledger import Counter, reserve
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.chat import Generation, Message
+from harmost.core.errors import ServiceUnavailable
 from harmost.core.providers.codec import HttpRequest, ProviderError
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec
+from harmost.core.usage import TokenUsage
 from harmost.router.v1 import router_pb2
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
-from harmost.services.router.budget import Held, Owed
+from harmost.services.router.budget import Held
 from harmost.services.router.events import MissionEvent
 from harmost.services.upstream.upstream import Billed, Sink, Unavailable
 
@@ -65,19 +68,45 @@ class Upstream:
         return Unavailable(message="no books")
 
 
+class Paid(NamedTuple):
+    """A settlement."""
+
+    attempt_id: str
+    amount: Amount | None
+
+
 class Ledger:
-    """Holds everything and takes every settlement."""
+    """Holds everything, or `less`, and takes every settlement once."""
 
     def __init__(self) -> None:
-        self.paid: list[Owed] = []
+        self.paid: list[Paid] = []
+        self.less: Amount | None = None
 
     async def reserve(
         self, attempt_id: str, path: BudgetPath, model: str, amount: Amount, minimum: Amount
     ) -> Held:
-        return Held(amount, ())
+        held = self.less or amount
+        tokens = Counter(7, unit=2, limit=10**9, hard=True)
+        hold = reserve(
+            (tokens,),
+            usd_nanos=0,
+            tokens=held.tokens,
+            minimum_usd_nanos=0,
+            minimum_tokens=held.tokens,
+        )
+        return Held(held, (), hold, None)  # type: ignore[arg-type]
 
-    async def pay(self, owed: Owed) -> None:
-        self.paid.append(owed)
+    def settle(
+        self,
+        attempt_id: str,
+        held: Held,
+        told: object,
+        *,
+        amount: Amount | None,
+        usage: TokenUsage | None,
+    ) -> None:
+        held.hold.void()  # raises the second time
+        self.paid.append(Paid(attempt_id, amount))
 
 
 class Ear:
@@ -238,7 +267,7 @@ async def test_an_error_before_the_first_token_costs_nothing(journal: Journal) -
     await task
     summary = await stage.attempt.close()
     assert (summary.outcome, summary.error) == ("throttled", "slow down")
-    assert stage.ledger.paid == [Owed("m-0", None, stage.ledger.paid[0].usage)]
+    assert stage.ledger.paid == [Paid("m-0", None)]
 
 
 async def test_silence_before_the_first_token_is_a_stall(journal: Journal) -> None:
@@ -301,13 +330,24 @@ async def test_a_hold_that_was_cut_short_is_what_the_journal_knows(
 ) -> None:
     stage = Stage(journal)
 
-    async def less(*_: object) -> Held:
-        return Held(Amount(0, 120, price_unknown=True), ())
-
-    stage.ledger.reserve = less  # type: ignore[method-assign]
+    stage.ledger.less = Amount(0, 120, price_unknown=True)
     await stage.attempt.reserve()
     await journal.flush()
     left = shutil.copytree(tmp_path / "journal", tmp_path / "left")  # as a kill would leave it
     known = Journal(left, "router-0")
-    assert [row.held_tokens for row in known.recovered.open_attempts] == [120]
+    (row,) = known.recovered.open_attempts
+    assert (row.held_tokens, row.counters) == (120, (7,))
     known.close()
+
+
+async def test_what_cannot_be_journaled_is_not_held(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(row: object) -> int:
+        raise ServiceUnavailable("the journal cannot be written: no space left")
+
+    stage = Stage(journal)
+    monkeypatch.setattr(journal, "append", full)
+    with pytest.raises(ServiceUnavailable):
+        await stage.attempt.reserve()
+    assert stage.ledger.paid == [Paid("m-0", None)]

@@ -1,14 +1,15 @@
 """What a killed Router left open is asked for where it was sent."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from harmost.core.audit.recovery import Unsettled
 from harmost.core.audit.rows import AttemptOpened
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint, Endpoints
 from harmost.services.router.attempt import AttemptTools
-from harmost.services.router.budget import Owed
 from harmost.services.router.recovery import recover
 from harmost.services.upstream.upstream import Billed
 
@@ -32,10 +33,10 @@ class Ledger:
     """Takes every settlement."""
 
     def __init__(self) -> None:
-        self.paid: list[Owed] = []
+        self.told: list[Unsettled] = []
 
-    async def pay(self, owed: Owed) -> None:
-        self.paid.append(owed)
+    def recover(self, ended: Iterable[Unsettled]) -> None:
+        self.told += ended
 
 
 def opened(attempt_id: str, **fields: str) -> AttemptOpened:
@@ -69,6 +70,7 @@ async def test_the_books_of_the_attempts_own_region_are_asked(tmp_path: Path) ->
         ("here", "http://us"),
         ("of an older version", "http://us"),
     ]
-    settled = {owed.attempt_id: owed.usage for owed in ledger.paid if owed.usage is not None}
+    ended = [one.closed.attempt for one in ledger.told]
+    settled = {attempt.attempt_id: attempt.usage for attempt in ended}
     assert settled["there"].exact
     assert not settled["no address left"].exact  # nobody's word: its whole hold

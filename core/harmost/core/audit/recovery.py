@@ -20,11 +20,12 @@ from harmost.core.audit.rows import (
     RecordSummary,
     Row,
     SettleAcked,
+    SettlesAcked,
     Shipped,
 )
 from harmost.core.usage import TokenUsage
 
-__all__ = ["OpenMission", "Owed", "Recovered", "interrupted_record"]
+__all__ = ["OpenMission", "Owed", "Recovered", "Unsettled", "interrupted_record"]
 
 _Value = TypeVar("_Value")
 
@@ -36,6 +37,13 @@ class OpenMission(NamedTuple):
     attempts: tuple[AttemptSummary, ...]
 
 
+class Unsettled(NamedTuple):
+    """An attempt that ended, with what was reserved for it; None where that row is gone."""
+
+    closed: AttemptClosed
+    opened: AttemptOpened | None
+
+
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     """What a journal holds when it is opened, all in the order of the journal.
 
@@ -45,7 +53,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 
     open_missions: tuple[OpenMission, ...] = ()
     open_attempts: tuple[AttemptOpened, ...] = ()
-    unsettled: tuple[AttemptClosed, ...] = ()
+    unsettled: tuple[Unsettled, ...] = ()
     shipped_sequence: int = 0
     shippable_sequence: int = 0
     next_sequence: int = 1
@@ -68,7 +76,7 @@ class Owed:
     def __init__(self) -> None:
         self._missions: dict[str, _Mission] = {}
         self._attempts: dict[str, tuple[int, AttemptOpened]] = {}
-        self._unsettled: dict[str, tuple[int, AttemptClosed]] = {}
+        self._unsettled: dict[str, tuple[int, Unsettled]] = {}
         self.shippable_sequence = 0  # the last row that is a record or an outcome; 0: none
         self.shipped_sequence = 0  # Telemetry has all up to and with this row
 
@@ -83,6 +91,9 @@ class Owed:
                 self._close_attempt(sequence, row)
             case SettleAcked():
                 self._unsettled.pop(row.attempt_id, None)
+            case SettlesAcked():
+                for attempt_id in row.attempt_ids:
+                    self._unsettled.pop(attempt_id, None)
             case MissionClosed():
                 self._missions.pop(row.record.record_id, None)
                 self.shippable_sequence = sequence
@@ -96,10 +107,9 @@ class Owed:
         return record_id in self._missions
 
     def oldest_sequence(self) -> int | None:
-        """The oldest row that is still needed; None: no row is."""
-        oldest: list[int] = []
-        for waiting in (self._attempts, self._unsettled):
-            oldest += [sequence for sequence, _ in _first(waiting.values())]
+        """The oldest row that is still needed; None: no row is. O(1), but O(unsettled) of those."""
+        oldest = [sequence for sequence, _ in _first(self._attempts.values())]
+        oldest += [min(since for since, _ in self._unsettled.values())] if self._unsettled else []
         oldest += [mission.sequence for mission in _first(self._missions.values())]
         if self.shippable_sequence > self.shipped_sequence:
             oldest.append(self.shipped_sequence + 1)
@@ -121,9 +131,9 @@ class Owed:
 
     def _close_attempt(self, sequence: int, row: AttemptClosed) -> None:
         attempt_id = row.attempt.attempt_id
-        self._attempts.pop(attempt_id, None)
+        since, opened = self._attempts.pop(attempt_id, (sequence, None))
         if row.resolution != "none":
-            self._unsettled[attempt_id] = (sequence, row)
+            self._unsettled[attempt_id] = (since, Unsettled(row, opened))
         mission = self._missions.get(row.record_id)
         if mission is not None:
             mission.attempts.append(row.attempt)

@@ -31,6 +31,7 @@ __all__ = [
     "Resolution",
     "Row",
     "SettleAcked",
+    "SettlesAcked",
     "Shipped",
 ]
 
@@ -147,8 +148,9 @@ class MissionOpened(_Stored, frozen=True, tag=1):
 class AttemptOpened(_Stored, frozen=True, tag=2):
     """An attempt is about to be reserved and sent; enough to settle it if the Router dies now.
 
-    `price` is the one that settles it; None: unknown. The path is where it is charged. `region` is
-    the model's own: whose books to ask where a provider has several addresses.
+    `price` is the one that settles it; None: unknown. The path is where it is charged, `counters` the
+    leases that hold for it, lent in `epoch`. 0: none were, or it was reserved without leases.
+    `region` is the model's own: whose books to ask where a provider has several addresses.
     """
 
     record_id: str
@@ -167,6 +169,8 @@ class AttemptOpened(_Stored, frozen=True, tag=2):
     input_tokens_max: int = 0
     price: ModelPrice | None = None
     region: str = ""
+    epoch: int = 0
+    counters: tuple[int, ...] = ()
 
 
 class AttemptClosed(_Stored, frozen=True, tag=3):
@@ -181,6 +185,12 @@ class SettleAcked(_Stored, frozen=True, tag=4):
     """Budget has taken the settlement, or the void, of an attempt."""
 
     attempt_id: str
+
+
+class SettlesAcked(_Stored, frozen=True, tag=8):
+    """Budget has taken what was owed of each of these attempts."""
+
+    attempt_ids: tuple[str, ...]
 
 
 class MissionClosed(_Stored, frozen=True, tag=5):
@@ -207,6 +217,7 @@ Row: TypeAlias = (
     | AttemptOpened
     | AttemptClosed
     | SettleAcked
+    | SettlesAcked
     | MissionClosed
     | OutcomeReported
     | Shipped

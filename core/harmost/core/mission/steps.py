@@ -16,7 +16,7 @@ from harmost.core.limits import CANDIDATES_MAX, STEPS_MAX
 from harmost.core.mission.schema import OutputSchema, SchemaRefused, compile_schema, is_object
 from harmost.core.policy.expression import Expression, ExpressionRefused
 from harmost.core.policy.frame import Schema
-from harmost.core.policy.front import Environment
+from harmost.core.policy.library import CompilerOf
 from harmost.core.resources.kinds import MissionProfileSpec, Step
 
 __all__ = ["ONLY_STEP", "CompiledStep", "StepError", "StepsRefused", "compile_steps"]
@@ -86,9 +86,12 @@ class CompiledStep(msgspec.Struct, frozen=True, kw_only=True):
         return holds
 
 
-def compile_steps(spec: MissionProfileSpec) -> tuple[CompiledStep, ...]:
-    """The steps of a profile in order, at least one; raises StepsRefused with every problem."""
-    compiler = _Compiler(spec)
+def compile_steps(spec: MissionProfileSpec, compiler_of: CompilerOf) -> tuple[CompiledStep, ...]:
+    """The steps of a profile in order, at least one; raises StepsRefused with every problem.
+
+    `compiler_of` is what compiles their conditions: front.Environment, or a library.
+    """
+    compiler = _Compiler(spec, compiler_of)
     if bool(spec.steps) == bool(spec.models):
         message = "profile has both `steps` and `models`: keep one"
         if not spec.steps:
@@ -110,10 +113,11 @@ def compile_steps(spec: MissionProfileSpec) -> tuple[CompiledStep, ...]:
 class _Compiler:
     """Collects steps and problems; `_types` grows by the output of each step."""
 
-    def __init__(self, spec: MissionProfileSpec) -> None:
+    def __init__(self, spec: MissionProfileSpec, compiler_of: CompilerOf) -> None:
         self.steps: list[CompiledStep] = []
         self.errors: list[StepError] = []
         self._spec = spec
+        self._compiler_of = compiler_of
         self._names: set[str] = set()
         self._types: dict[str, str] = {}
 
@@ -158,7 +162,7 @@ class _Compiler:
 
     def _when(self, step: Step, index: int) -> Expression | None:
         try:
-            return Environment(Schema(self._types, defaults=False)).compile(step.when)
+            return self._compiler_of(Schema(self._types, defaults=False)).compile(step.when)
         except ExpressionRefused as refused:
             known = ", ".join(f"`{name}`" for name in list(self._types)[:_NAMES_SHOWN]) or "nothing"
             self.errors += [

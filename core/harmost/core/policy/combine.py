@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.match import Match, all_of
-from harmost.core.policy.rules import CompiledRule
 from harmost.core.tenants import visible
 
-__all__ = ["combined"]
+__all__ = ["combined", "united"]
 
 
 def combined(matches: Sequence[Match], candidates: Sequence[str], *, generation: int) -> Decision:
@@ -37,13 +36,13 @@ def combined(matches: Sequence[Match], candidates: Sequence[str], *, generation:
         usd_nanos_per_1k_tokens_max=_tightest(
             rule.usd_nanos_per_1k_tokens_max for rule in counting
         ),
-        redactions=_union(counting),
+        redactions=united(each for rule in counting for each in rule.redactions),
         snapshot_generation=generation,
     )
 
 
 def _named(match: Match) -> bool:
-    if match.rule.require is not None and not _enforced(match):
+    if match.rule.require and not _enforced(match):
         return match.unmet != 0
     return match.mask != 0
 
@@ -99,11 +98,10 @@ def _tightest(caps: Iterable[int]) -> int:
     return min((cap for cap in caps if cap), default=0)
 
 
-def _union(rules: Sequence[CompiledRule]) -> tuple[Redaction, ...]:
+def united(redactions: Iterable[Redaction]) -> tuple[Redaction, ...]:
     """Each class once, by name; "label", which shows nothing of what it replaces, wins."""
-    redactions: dict[str, Redaction] = {}
-    for rule in rules:
-        for redaction in rule.redactions:
-            if redaction.how == "label" or redaction.data_class not in redactions:
-                redactions[redaction.data_class] = redaction
-    return tuple(redactions[name] for name in sorted(redactions))
+    found: dict[str, Redaction] = {}
+    for redaction in redactions:
+        if redaction.how == "label" or redaction.data_class not in found:
+            found[redaction.data_class] = redaction
+    return tuple(found[name] for name in sorted(found))

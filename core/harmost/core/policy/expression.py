@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from harmost.core.policy.frame import Frame, Schema
-from harmost.core.policy.ir import Node, facts_of
+from harmost.core.policy.ir import Node
 from harmost.core.policy.vm import Program
 
 __all__ = ["CelProblem", "Compiler", "Expression", "ExpressionRefused"]
@@ -40,7 +40,7 @@ class Expression:
         self.node = node
         self.type = type
         self.program = Program(node, schema)
-        self.names = facts_of(node)
+        self.names = frozenset(schema.names[slot] for slot in self.program.slots)
 
     def holds(self, frame: Frame) -> tuple[bool, str]:
         """Whether the condition holds, and why that cannot be said; (False, "") is a plain no.

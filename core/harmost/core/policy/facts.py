@@ -25,6 +25,7 @@ __all__ = [
     "FactScope",
     "FactType",
     "FactValue",
+    "candidate_fact_names",
     "candidate_facts",
     "checked_facts",
     "declared_facts",
@@ -82,6 +83,13 @@ def declared_facts() -> Mapping[str, Fact]:
         for scope, facts in declared.items()
         for name, said in facts.items()
     }
+
+
+@cache
+def candidate_fact_names() -> frozenset[str]:
+    """Names of the facts that are another for each candidate."""
+    facts = declared_facts().values()
+    return frozenset(fact.name for fact in facts if fact.scope is FactScope.CANDIDATE)
 
 
 @cache

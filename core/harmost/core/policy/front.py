@@ -106,17 +106,17 @@ class Environment:
 
     def _bounded(self, source: str, node: ir.Node, kind: str) -> Expression:
         try:
-            ir.shape_of(node)
-            cost = cost_of(node)
-            if cost > CEL_COST_MAX:
-                message = (
-                    f"evaluation may take {cost} steps, more than {CEL_COST_MAX}: "
-                    "use fewer macros inside each other"
-                )
-                raise ir.IrRefused(message)
-            return Expression(source, node, self.schema, kind)
+            expression = Expression(source, node, self.schema, kind)
         except ir.IrRefused as refused:
             raise ExpressionRefused((CelProblem(1, 1, str(refused)),)) from None
+        cost = cost_of(node)
+        if cost > CEL_COST_MAX:
+            message = (
+                f"evaluation may take {cost} steps, more than {CEL_COST_MAX}: "
+                "use fewer macros inside each other"
+            )
+            raise ExpressionRefused((CelProblem(1, 1, message),))
+        return expression
 
     def _problems(self, said: str) -> tuple[CelProblem, ...]:
         """The problems in what cel-cpp `said`, in its order, one for each place."""

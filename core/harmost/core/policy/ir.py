@@ -18,8 +18,9 @@ in vm.pyx does. Trees are values: equal trees mean the same, so they can be keys
     filter map
 """
 
-from collections.abc import Iterator
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -46,11 +47,11 @@ __all__ = [
     "Node",
     "Not",
     "Or",
+    "check",
     "children",
     "decode",
     "encode",
     "facts_of",
-    "shape_of",
     "walk",
 ]
 
@@ -223,31 +224,28 @@ Node: TypeAlias = (
 )
 
 
-class Shape(msgspec.Struct, frozen=True):
-    """Size of a tree: `nodes` in all, `depth` of the deepest, `locals` bound at once at most."""
-
-    nodes: int
-    depth: int
-    locals: int
+# The nodes directly below a node, by its type: walked often, and `match` takes three times as long.
+_BELOW: dict[type, Callable[[Any], tuple["Node", ...]]] = {
+    **{kind: lambda node: () for kind in (Const, Fact, Local)},
+    **{kind: lambda node: node.args for kind in (And, Or, Arithmetic, Call)},
+    Not: lambda node: (node.arg,),
+    Has: lambda node: (node.container,),
+    If: lambda node: (node.condition, node.then, node.otherwise),
+    Compare: lambda node: (node.left, node.right),
+    In: lambda node: (node.item, node.container),
+    Index: lambda node: (node.container, node.key),
+    ListOf: lambda node: node.items,
+    # Not strict: `check` says what is wrong with a map that is short of one.
+    MapOf: lambda node: tuple(chain.from_iterable(zip(node.keys, node.values, strict=False))),
+    Each: lambda node: (
+        (node.over, node.test) if node.value is None else (node.over, node.test, node.value)
+    ),
+}
 
 
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly below `node`, in the order of the source."""
-    match node:
-        case And(args) | Or(args) | Arithmetic(_, args) | Call(_, args) | ListOf(args):
-            return args
-        case Not(arg) | Has(arg, _):
-            return (arg,)
-        case If(condition, then, otherwise):
-            return (condition, then, otherwise)
-        case Compare(_, left, right) | In(left, right) | Index(left, right):
-            return (left, right)
-        case MapOf(keys, values):
-            return tuple(part for pair in zip(keys, values, strict=True) for part in pair)
-        case Each(_, over, test, value):
-            return (over, test) if value is None else (over, test, value)
-        case _:
-            return ()
+    return _BELOW[type(node)](node)
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -262,27 +260,6 @@ def walk(node: Node) -> Iterator[Node]:
 def facts_of(node: Node) -> frozenset[str]:
     """Names of the facts that `node` asks about."""
     return frozenset(part.name for part in walk(node) if isinstance(part, Fact))
-
-
-def shape_of(node: Node) -> Shape:
-    """How large `node` is; raises IrRefused beyond the bounds in limits.py, before it is all read."""
-    nodes = depth_max = locals_max = 0
-    waiting = [(node, 1, 0)]
-    while waiting:
-        here, depth, bound = waiting.pop()
-        nodes += 1
-        depth_max, locals_max = max(depth_max, depth), max(locals_max, bound)
-        if nodes > CEL_NODES_MAX:
-            raise IrRefused(f"expression has more than {CEL_NODES_MAX} parts: part it into several")
-        if depth > CEL_DEPTH_MAX or bound > CEL_LOCALS_MAX:
-            raise IrRefused("expression is nested too deeply: part it into several")
-        if isinstance(here, Each):
-            waiting.append((here.over, depth + 1, bound))
-            inner = (here.test,) if here.value is None else (here.test, here.value)
-            waiting.extend((part, depth + 1, bound + 1) for part in inner)
-        else:
-            waiting.extend((part, depth + 1, bound) for part in children(here))
-    return Shape(nodes, depth_max, locals_max)
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -311,20 +288,28 @@ def decode(data: bytes) -> Node:
     return node
 
 
-def check(node: Node) -> None:
-    """Raises IrRefused unless `node` is what the front could have made, its bounds included."""
-    shape_of(node)
-    waiting = [(node, 0)]
+def check(node: Node) -> int:
+    """How many nodes there are in `node`; raises IrRefused unless the front could have made it.
+
+    The bounds are those of limits.py. About 0.5 us a node.
+    """
+    count = 0
+    waiting = [(node, 1, 0)]
     while waiting:
-        here, bound = waiting.pop()
+        here, depth, bound = waiting.pop()
+        count += 1
+        if count > CEL_NODES_MAX:
+            raise IrRefused(f"expression has more than {CEL_NODES_MAX} parts: part it into several")
+        if depth > CEL_DEPTH_MAX or bound > CEL_LOCALS_MAX:
+            raise IrRefused("expression is nested too deeply: part it into several")
         if problem := _problem(here, bound):
             raise IrRefused(f"compiled expression is malformed: {problem}")
-        if isinstance(here, Each):
-            waiting.append((here.over, bound))
-            inner = (here.test,) if here.value is None else (here.test, here.value)
-            waiting.extend((part, bound + 1) for part in inner)
-        else:
-            waiting.extend((part, bound) for part in children(here))
+        below = children(here)
+        if type(here) is Each:
+            waiting.append((below[0], depth + 1, bound))
+            below, bound = below[1:], bound + 1
+        waiting += [(part, depth + 1, bound) for part in below]
+    return count
 
 
 _PYTHON_KINDS: dict[str, type] = {
@@ -338,35 +323,57 @@ _PYTHON_KINDS: dict[str, type] = {
 
 def _problem(node: Node, bound: int) -> str:
     """What is wrong with `node` itself, inside `bound` macros."""
-    match node:
-        case Const(kind, value):
-            if type(value) is not _PYTHON_KINDS[kind]:
-                return f"a constant is no {kind}"
-            if type(value) is int and not _INT_MIN <= value <= _INT_MAX:
-                return "an integer has more than 64 bits"
-        case Local(index):
-            if not 0 <= index < bound:
-                return "an item is used outside its macro"
-        case And(args) | Or(args):
-            if len(args) < 2:
-                return "a connective has fewer than two operands"
-        case Arithmetic(op, args):
-            if len(args) != 2 and not (op == "-" and len(args) == 1):
-                return f"`{op}` has {len(args)} operands"
-        case Call(function, args):
-            if len(args) != ARITY[function]:
-                return f"`{function}` has {len(args)} arguments"
-            pattern = args[-1]
-            if function == "matches" and not (
-                isinstance(pattern, Const) and pattern.kind == "string"
-            ):
-                return "a pattern is no string constant"
-        case MapOf(keys, values):
-            if len(keys) != len(values):
-                return "a map has keys without values"
-        case Each(macro, _, _, value):
-            if (macro == "map") != (value is not None):
-                return f"`{macro}` has the parts of another macro"
-        case _:
-            pass
+    found = _PROBLEMS.get(type(node))
+    return found(node, bound) if found else ""
+
+
+def _of_const(node: Const, bound: int) -> str:
+    if type(node.value) is not _PYTHON_KINDS[node.kind]:
+        return f"a constant is no {node.kind}"
+    if type(node.value) is int and not _INT_MIN <= node.value <= _INT_MAX:
+        return "an integer has more than 64 bits"
     return ""
+
+
+def _of_local(node: Local, bound: int) -> str:
+    return "" if 0 <= node.index < bound else "an item is used outside its macro"
+
+
+def _of_connective(node: And | Or, bound: int) -> str:
+    return "" if len(node.args) > 1 else "a connective has fewer than two operands"
+
+
+def _of_arithmetic(node: Arithmetic, bound: int) -> str:
+    if len(node.args) == 2 or (len(node.args) == 1 and node.op == "-"):
+        return ""
+    return f"`{node.op}` has {len(node.args)} operands"
+
+
+def _of_call(node: Call, bound: int) -> str:
+    if len(node.args) != ARITY[node.function]:
+        return f"`{node.function}` has {len(node.args)} arguments"
+    pattern = node.args[-1]
+    is_text = isinstance(pattern, Const) and pattern.kind == "string"
+    return "a pattern is no string constant" if node.function == "matches" and not is_text else ""
+
+
+def _of_map(node: MapOf, bound: int) -> str:
+    return "" if len(node.keys) == len(node.values) else "a map has keys without values"
+
+
+def _of_macro(node: Each, bound: int) -> str:
+    if (node.macro == "map") == (node.value is not None):
+        return ""
+    return f"`{node.macro}` has the parts of another macro"
+
+
+_PROBLEMS: dict[type, Callable[[Any, int], str]] = {
+    Const: _of_const,
+    Local: _of_local,
+    And: _of_connective,
+    Or: _of_connective,
+    Arithmetic: _of_arithmetic,
+    Call: _of_call,
+    MapOf: _of_map,
+    Each: _of_macro,
+}

@@ -8,8 +8,9 @@ import msgspec
 from harmost.core.limits import POLICY_LINT_STEPS_MAX
 from harmost.core.policy.ask import Asker
 from harmost.core.policy.atoms import ERROR, TRUE, Outcomes
+from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.domains import Situation, Subject
-from harmost.core.policy.engine import Candidate, Engine, RuleTrace, compile_policies
+from harmost.core.policy.engine import Candidate, Engine, RuleTrace
 from harmost.core.policy.facts import FactScope, FactValue, checked_facts
 from harmost.core.policy.front import fact_environment
 from harmost.core.policy.ir import Const, Node

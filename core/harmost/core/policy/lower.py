@@ -5,14 +5,14 @@ outside the profile becomes a problem with its place; see profile.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, get_args
 
 from google.protobuf.message import DecodeError
 
 from harmost.cel.v1 import checked_pb2 as pb
 from harmost.core.policy import ir
 from harmost.core.policy.pattern import compile_pattern
-from harmost.core.policy.profile import FUNCTIONS, OVERLOADS, advice
+from harmost.core.policy.profile import OVERLOADS, advice
 
 __all__ = ["Lowered", "Placed", "Resolve", "lower", "lower_checked"]
 
@@ -31,6 +31,7 @@ _ARITHMETIC: Mapping[str, ir.Operator] = {
     "_/_": "/",
     "_%_": "%",
 }
+_FUNCTIONS: Mapping[str, ir.Function] = {name: name for name in get_args(ir.Function)}
 _TRUE = ir.Const("bool", True)
 
 # What the variable of that name is; None if there is none.
@@ -205,7 +206,7 @@ class _Lowering:
                 return self._named_call(expr, args)
 
     def _named_call(self, expr: pb.Expr, args: tuple[ir.Node, ...]) -> ir.Node:
-        function = FUNCTIONS.get(expr.call_expr.function)
+        function = _FUNCTIONS.get(expr.call_expr.function)
         if function is None or len(args) != ir.ARITY[function]:
             return self._outside(expr, expr.call_expr.function)
         if function == "matches":

@@ -192,7 +192,7 @@ cdef bint _exhausts(Run* run, const Step* step) noexcept nogil:
 cdef Value _with_item(Run* run, int at, const Value* item) noexcept nogil:
     """What the step `at` gives with `item` as the innermost local."""
     cdef Value value
-    # INVARIANT: programs bind at most LOCALS_MAX locals at once; shape_of checks it.
+    # INVARIANT: programs bind at most LOCALS_MAX locals at once; ir.check holds it.
     run.locals[run.depth] = item[0]
     run.depth += 1
     value = _run(run, at)

@@ -1,19 +1,20 @@
-"""Where each rule matches one call: conditions evaluated, nothing decided.
+"""Where each rule matches one call, by running its conditions: what explains, and what the index must equal.
 
 Candidates are bits of an int, the first the lowest. Without candidates the call itself is bit 0.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from harmost.core.policy.decision import RuleHit
-from harmost.core.policy.expression import Expression
-from harmost.core.policy.facts import FactScope, FactValue, declared_facts, fact_schema
-from harmost.core.policy.frame import Frame
-from harmost.core.policy.rules import CompiledRule
+from harmost.core.policy.facts import FactValue, candidate_fact_names
+from harmost.core.policy.frame import Facts, Frame, Schema
+from harmost.core.policy.ir import Node, encode, facts_of
+from harmost.core.policy.normal import Literal
+from harmost.core.policy.ruleset import RuleForm
+from harmost.core.policy.vm import Program
 
 __all__ = ["Candidate", "Match", "Matcher", "all_of"]
 
@@ -31,7 +32,7 @@ class Match(NamedTuple):
     `hit` is the rule's own, with the error that made it match, or kept it from matching.
     """
 
-    rule: CompiledRule
+    rule: RuleForm
     hit: RuleHit
     mask: int
     unmet: int
@@ -51,66 +52,80 @@ def all_of(candidates: Sequence[object]) -> int:
 
 
 class Matcher:
-    """Evaluates each condition once for the call, or once for each candidate if it asks about them."""
+    """Runs each condition once for the call, or once for each candidate if it asks about them.
 
-    def __init__(self, request: Mapping[str, FactValue], candidates: Sequence[Candidate]) -> None:
-        schema = fact_schema()
-        self._candidates = candidates
-        self._tenant = str(request.get("request.tenant", ""))
-        self._all = all_of(candidates)
+    `program` makes one of a condition's bytes.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        program: Callable[[bytes], Program],
+        request: Mapping[str, FactValue],
+        candidates: Sequence[Facts],
+    ) -> None:
+        self._program = program
         self._frame = Frame(schema)
         self._frame.use(schema.request(request))
-        self._of_candidates = [schema.candidate(each.facts) for each in candidates]
-        self._answers: dict[Expression, _Answer] = {}
+        self._tenant = str(request.get("request.tenant", ""))
+        self._candidates = candidates
+        self._all = all_of(candidates)
+        self._answers: dict[bytes, _Answer] = {}
 
-    def match(self, rule: CompiledRule) -> Match:
+    def match(self, rule: RuleForm) -> Match:
         """Where `rule` matches. Errors count against the call: see the table in engine.py."""
-        when = self._answer(rule.when)
+        when = self._answer(rule.when, each=rule.when_asks_candidate)
         mask = when.holds if rule.hit.effect == "allow" else when.holds | when.fails
         error, unmet = when.error, 0
-        if mask and rule.require is not None:
-            require = self._answer(rule.require)
-            unmet = mask & self._askable(rule.require) & ~require.holds
+        if mask and rule.require:
+            require = self._answer(rule.require, each=rule.require_asks_candidate)
+            # A `require` about candidates cannot be asked where there are none.
+            askable = bool(self._candidates) or not rule.require_asks_candidate
+            unmet = mask & ~require.holds if askable else 0
             error = error or (require.error if unmet & require.fails else "")
         hit = rule.hit_of(self._tenant)
         hit = msgspec.structs.replace(hit, error=error) if error else hit
         return Match(rule, hit, mask, unmet)
 
-    def _answer(self, expression: Expression | None) -> _Answer:
-        if expression is None:
+    def missed(self, rule: RuleForm, atoms: Sequence[Node]) -> tuple[Literal, ...]:
+        """The literals that fail for every candidate, of the alternative in which fewest do."""
+        missed = [
+            tuple(
+                Literal(atoms[each >> 1], bool(each & 1))
+                for each in conjunction
+                if not self._where(atoms[each >> 1], rule, negated=bool(each & 1))
+            )
+            for conjunction in rule.matches
+        ]
+        return min(missed, key=len, default=())
+
+    def _where(self, atom: Node, rule: RuleForm, *, negated: bool) -> int:
+        each = not candidate_fact_names().isdisjoint(facts_of(atom))
+        answer = self._answer(encode(atom), each=each)
+        true = self._all & ~(answer.holds | answer.fails) if negated else answer.holds
+        return true if rule.hit.effect == "allow" else true | answer.fails
+
+    def _answer(self, condition: bytes, *, each: bool) -> _Answer:
+        if not condition:
             return _Answer(self._all, 0, "")
-        answer = self._answers.get(expression)
+        answer = self._answers.get(condition)
         if answer is None:
-            answer = self._answers[expression] = self._evaluated(expression)
+            program = self._program(condition)
+            answer = self._of_each(program) if each else self._of_call(program)
+            self._answers[condition] = answer
         return answer
 
-    def _evaluated(self, expression: Expression) -> _Answer:
-        if _asks_candidates(expression):
-            return self._of_each(expression)
-        holds, error = expression.holds(self._frame)
+    def _of_call(self, program: Program) -> _Answer:
+        holds, error = program.evaluate(self._frame)
         return _Answer(self._all if holds else 0, self._all if error else 0, error)
 
-    def _of_each(self, expression: Expression) -> _Answer:
+    def _of_each(self, program: Program) -> _Answer:
         true = failed = 0
         first_error = ""
-        for index, facts in enumerate(self._of_candidates):
+        for index, facts in enumerate(self._candidates):
             self._frame.use(facts)
-            holds, error = expression.holds(self._frame)
+            holds, error = program.evaluate(self._frame)
             true |= holds << index
             failed |= bool(error) << index
             first_error = first_error or error
         return _Answer(true, failed, first_error)
-
-    def _askable(self, expression: Expression) -> int:
-        """Where `expression` can be asked: nowhere if it is about candidates and there are none."""
-        return 0 if _asks_candidates(expression) and not self._candidates else self._all
-
-
-@cache
-def _candidate_facts() -> frozenset[str]:
-    facts = declared_facts().values()
-    return frozenset(fact.name for fact in facts if fact.scope is FactScope.CANDIDATE)
-
-
-def _asks_candidates(expression: Expression) -> bool:
-    return not _candidate_facts().isdisjoint(expression.names)

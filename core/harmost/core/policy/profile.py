@@ -5,9 +5,7 @@ conversions, `has`, the macros, and `matches` with constant patterns. Nothing ou
 it is refused when it is compiled.
 """
 
-from harmost.core.policy.ir import Function
-
-__all__ = ["FUNCTIONS", "OVERLOADS", "advice"]
+__all__ = ["OVERLOADS", "advice"]
 
 # Types that have an order.
 _ORDERED = ("bool", "int64", "double", "string", "timestamp", "duration")
@@ -36,21 +34,6 @@ OVERLOADS = frozenset(
         *("duration_to_duration", "string_to_duration"),
     }
 )
-
-# Functions by their names in CEL; operators have names such as `_&&_` and stand in lower.py.
-FUNCTIONS: dict[str, Function] = {
-    "size": "size",
-    "startsWith": "startsWith",
-    "endsWith": "endsWith",
-    "contains": "contains",
-    "matches": "matches",
-    "bool": "bool",
-    "int": "int",
-    "double": "double",
-    "string": "string",
-    "timestamp": "timestamp",
-    "duration": "duration",
-}
 
 # What to write instead of what is outside, by a part of its name.
 _INSTEAD = {

@@ -22,7 +22,7 @@ cdef class Program:
     # 1 or 0 as it holds or not, -1 where that cannot be said; likewise.
     cdef int holds(self, Frame frame) noexcept
 
-    cdef int _assemble(self) except -1
+    cdef int _assemble(self, int nodes) except -1
     cdef int _add(self, object node) except -1
     cdef int _step(self, int op, int detail, object nodes) except -1
     cdef int _constant(self, object value, Value* to) except -1

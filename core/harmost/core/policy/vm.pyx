@@ -71,8 +71,7 @@ cdef class Program:
     def __cinit__(self, node, Schema schema not None):
         self.node, self.schema = node, schema
         self._patterns, self._store = [], Store()
-        ir.check(node)
-        self._assemble()
+        self._assemble(ir.check(node))
 
     def __dealloc__(self):
         free(self.code.steps)
@@ -121,21 +120,24 @@ cdef class Program:
             return f"`{self.schema.names[slot]}` {said.format(self.schema.types[slot])}"
         return said
 
-    cdef int _assemble(self) except -1:
+    cdef int _assemble(self, int nodes) except -1:
         cdef int index
-        nodes = ir.shape_of(self.node).nodes
-        # A map literal has two operands for each of its nodes' pairs, which are nodes themselves.
+        slots = set()
+        # Every node is one step, and the operand of one other: lists of constants need fewer.
         self.code.steps = <Step*>calloc(nodes, sizeof(Step))
         self.code.operands = <int*>calloc(nodes, sizeof(int))
         if self.code.steps == NULL or self.code.operands == NULL:
             raise MemoryError
         self.root = self._add(self.node)
+        for index in range(self._steps):
+            if self.code.steps[index].op == FACT:
+                slots.add(self.code.steps[index].detail)
+        self.slots = tuple(sorted(slots))
         self.code.patterns = <void**>calloc(len(self._patterns) + 1, sizeof(void*))
         if self.code.patterns == NULL:
             raise MemoryError
         for index in range(len(self._patterns)):
             self.code.patterns[index] = <void*>self._patterns[index]
-        self.slots = tuple(sorted({self.schema.slot(name) for name in ir.facts_of(self.node)}))
         return 0
 
     cdef int _add(self, object node) except -1:

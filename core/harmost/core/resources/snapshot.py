@@ -6,7 +6,9 @@ from types import MappingProxyType
 
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
-from harmost.core.policy.engine import Engine, compile_policies
+from harmost.core.policy.compile import compile_policies
+from harmost.core.policy.engine import Engine
+from harmost.core.policy.front import Environment
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import expires_s, key_id, verify
@@ -119,7 +121,7 @@ def _steps(
     steps: dict[str, tuple[CompiledStep, ...]] = {}
     for name, profile in catalog.profiles.items():
         try:
-            steps[name] = compile_steps(profile.spec)
+            steps[name] = compile_steps(profile.spec, Environment)
         except StepsRefused as refused:
             parsed = by_key["MissionProfile", name]
             for error in refused.errors:

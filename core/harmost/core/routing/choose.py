@@ -1,11 +1,13 @@
 """Which candidate is tried, and whether a failed attempt is followed by another. Pure.
 
-Today's order is the profile's; health, latency and price will weigh in here.
+The order is the profile's, or by price where a budget asks for cheaper models; health and latency
+will weigh in here.
 """
 
 from collections.abc import Mapping, Sequence
 
 from harmost.core.budget.price import ModelPrice, worst_case_usd_nanos
+from harmost.core.limits import USD_NANOS_MAX
 from harmost.core.policy.decision import Exclusion, RuleHit
 from harmost.core.providers.codec import ProviderErrorKind
 from harmost.core.resources.kinds import ModelSpec
@@ -38,9 +40,12 @@ def chosen(
     output_tokens_max: int,
     usd_nanos_per_1k_tokens_max: int | None,
     profile: str,
+    cheaper_first: bool = False,
 ) -> tuple[tuple[str, ...], tuple[Exclusion, ...]]:
     """Candidates to try in order, and those left out: retired, too small, or too dear.
 
+    The order is that given; with `cheaper_first` by what an attempt may cost, of equal ones as
+    given, and those without a price last.
     The ceiling is the tighter of what the profile says and policy caps; None: neither does.
     `input_tokens` is the estimate; the expected blended price is that of input and output together.
     """
@@ -56,7 +61,17 @@ def chosen(
             left_out.append(Exclusion(model=name, hit=_hit(profile, why)))
         else:
             kept.append(name)
+    if cheaper_first:
+        kept.sort(key=lambda name: _worst(prices.get(name), input_tokens, output_tokens_max))
     return tuple(kept), tuple(left_out)
+
+
+def _worst(price: ModelPrice | None, input_tokens: int, output_tokens_max: int) -> int:
+    if price is None:
+        return USD_NANOS_MAX + 1
+    return worst_case_usd_nanos(
+        price, input_tokens_max=input_tokens, output_tokens_max=output_tokens_max
+    )
 
 
 def _unfit(model: ModelSpec, input_tokens: int) -> str:

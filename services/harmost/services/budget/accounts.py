@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from harmost.core.budget import ledger
+from harmost.core.budget import denial, ledger
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
 from harmost.core.errors import (
+    BudgetExhausted,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -23,19 +24,23 @@ from harmost.core.errors import (
 )
 from harmost.core.tenants import visible
 from harmost.services.budget.counters import Charge, Counters
-from harmost.services.budget.denials import exhausted, price_unknown
-from harmost.services.budget.ledger_file import Entry, EntryKind, LedgerFile
+from harmost.services.budget.leases import Leases
+from harmost.services.budget.ledger import Ledger
 from harmost.services.budget.report import Position, SumPage, SumQuestion
 from harmost.services.budget.requests import (
     Adjusted,
     Adjustment,
     BudgetState,
     BudgetWarning,
+    Closing,
     Held,
+    LeaseSync,
     Posted,
     Reservation,
     Settlement,
+    Synced,
 )
+from harmost.services.budget.rows import Entry, EntryKind, HoldRow
 
 __all__ = ["Accounts"]
 
@@ -48,11 +53,15 @@ _decode_warnings = msgspec.json.Decoder(tuple[BudgetWarning, ...]).decode
 
 
 class _Open(NamedTuple):
-    """An attempt that has not closed. `holder` is the tenant of who reserved it."""
+    """An attempt that has not closed, and its row."""
 
     hold: ledger.Hold
-    entry: Entry
-    holder: str
+    row: HoldRow
+
+    @property
+    def entry(self) -> Entry:
+        """Its RESERVE."""
+        return self.row.entry
 
 
 class Accounts:
@@ -61,20 +70,22 @@ class Accounts:
     `within` is the tenant of who asks: what is not at or below it does not exist for them.
     """
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: Ledger, *, now_ns: int) -> None:
         self._file = file
         self._sequence, last_counter_id = file.last_ids()
         self._counters = Counters(file, last_counter_id)
         self._limits: BudgetLimits | None = None
         self._open: dict[str, _Open] = {}
-        for entry, holder in file.open_holds():
-            self._open[entry.key] = self._restored(entry, holder)
+        self._expiring: dict[str, _Open] = {}
+        for row in file.open_holds():
+            self._keep_open(self._restored(row.entry), row)
+        self.leases = Leases(file, self._counters, self._append, self._next_sequence, now_ns=now_ns)
 
     def use(self, limits: BudgetLimits | None) -> None:
-        """From now on `limits` hold; what is settled and held stays."""
+        """From now on `limits` hold; what is settled, held and lent stays."""
         if limits is not None and limits is not self._limits:
             self._limits = limits
-            self._counters.use(limits)
+            self.leases.limits_changed(self._counters.use(limits))
 
     def reserve(self, wanted: Reservation, *, within: str, now_ns: int) -> Held:
         """Hold the worst case at every level, or nothing: BudgetExhausted. O(counters)."""
@@ -94,7 +105,11 @@ class Accounts:
                 retry_after_s=5,
             )
         charge = self._counters.charge(wanted.path, now_ns)
-        hold = _hold(wanted, charge)
+        try:
+            hold = _hold(wanted, charge)
+        except BudgetExhausted:
+            self.leases.recall(charge.ids)  # what is idle with Routers may do the next time
+            raise
         warnings = _warnings(charge)
         entry = Entry(
             sequence=self._next_sequence(),
@@ -112,8 +127,10 @@ class Accounts:
             warnings=msgspec.json.encode(warnings) if warnings else b"",
         )
         self._append(entry)
-        self._file.open_hold(entry, holder=within)
-        self._open[entry.key] = _Open(hold, entry, within)
+        expires_ns = now_ns + wanted.lifetime_ns if wanted.lifetime_ns else 0
+        row = HoldRow(entry, within, expires_ns)
+        self._file.open_hold(row)
+        self._keep_open(hold, row)
         return _held(entry)
 
     def settle(self, used: Settlement, *, within: str, now_ns: int) -> Posted:
@@ -148,6 +165,7 @@ class Accounts:
             debt_tokens=debt.tokens,
             counters=opened.entry.counters,
             usage=used.usage,
+            reason=used.evidence,
         )
         if debt.usd_nanos or debt.tokens:
             log.warning(
@@ -216,7 +234,26 @@ class Accounts:
             reason=wanted.reason,
         )
         self._append(entry)
+        self.leases.freed(entry.counters)
         return Adjusted(entry.sequence, self._state(limit, now_ns))
+
+    def sync(self, said: LeaseSync, *, now_ns: int) -> Synced:
+        """Take in a Router's message and lend it what it asks for.
+
+        An attempt that was reserved before leases were is closed as that. InvalidInput or NotFound
+        where the message cannot be; then no lease has changed.
+        """
+        if self._limits is None:
+            raise NotPossibleNow("no snapshot of the budgets has arrived yet: try again")
+
+        def leased(closings: tuple[Closing, ...]) -> tuple[Closing, ...]:
+            return tuple(each for each in closings if not self._close_reserved(each, now_ns))
+
+        said = said._replace(
+            attempts=leased(said.attempts),
+            proofs=tuple(proof._replace(attempts=leased(proof.attempts)) for proof in said.proofs),
+        )
+        return self.leases.sync(said, now_ns=now_ns)
 
     def states(self, limits: Iterable[BudgetLimit], *, now_ns: int) -> list[BudgetState]:
         """Each of `limits` with its balances in its current window."""
@@ -248,7 +285,7 @@ class Accounts:
         Sees the file as of the last commit and what this transaction appended: call it first.
         """
         self._file.verify()
-        held = {entry.key for entry, _ in self._file.open_holds()}
+        held = {row.entry.key for row in self._file.open_holds()}
         assert held == self._open.keys()  # INVARIANT: memory equals the file
 
     def save(self) -> None:
@@ -260,12 +297,28 @@ class Accounts:
         if self._counters.untidy:
             # By reference, not by balance: a hold may be of nothing in a counter's unit.
             in_use = {id for opened in self._open.values() for id in opened.entry.counters}
+            in_use |= self.leases.counter_ids()
             self._counters.tidy(now_ns, in_use)
 
-    def _restored(self, entry: Entry, holder: str) -> _Open:
+    def _restored(self, entry: Entry) -> ledger.Hold:
         counters = tuple(self._counters.account(id).counter for id in entry.counters)
-        hold = ledger.restore(counters, usd_nanos=entry.held_usd_nanos, tokens=entry.held_tokens)
-        return _Open(hold, entry, holder)
+        return ledger.restore(counters, usd_nanos=entry.held_usd_nanos, tokens=entry.held_tokens)
+
+    def _keep_open(self, hold: ledger.Hold, row: HoldRow) -> None:
+        opened = self._open[row.entry.key] = _Open(hold, row)
+        if row.expires_ns:
+            self._expiring[row.entry.key] = opened
+
+    def _close_reserved(self, closing: Closing, now_ns: int) -> bool:
+        """Close an attempt that Reserve opened; False where it opened none."""
+        if closing.attempt_id not in self._open:
+            return False
+        if closing.void:
+            self.void(closing.attempt_id, within="", now_ns=now_ns)
+        else:
+            used = Settlement(closing.attempt_id, closing.amount, closing.usage)
+            self.settle(used, within="", now_ns=now_ns)
+        return True
 
     def _closable(self, attempt_id: str, within: str) -> _Open | None:
         """The attempt, if it is open and can be seen; raises Forbidden for who may not close it."""
@@ -273,7 +326,7 @@ class Accounts:
         if opened is None or not visible(within, opened.entry.path.tenant):
             return None
         # Who makes the attempt says what it used: its caller, who pays for it, must not.
-        if not visible(within, opened.holder):
+        if not visible(within, opened.row.holder):
             raise Forbidden(
                 f"attempt `{attempt_id}` is not for a key of `{within}` to close: "
                 "only who reserved it, or stands above, settles or voids it"
@@ -311,6 +364,8 @@ class Accounts:
         self._append(entry)
         self._file.close_hold(entry.key)
         del self._open[entry.key]
+        self._expiring.pop(entry.key, None)
+        self.leases.freed(entry.counters)
 
     def _next_sequence(self) -> int:
         self._sequence += 1
@@ -340,7 +395,22 @@ class Accounts:
     def _state(self, limit: BudgetLimit, now_ns: int) -> BudgetState:
         account = self._counters.peek(limit, now_ns)
         counter = account.counter
-        return BudgetState(limit, account.bounds, counter.settled, counter.held, counter.debt)
+        expired = sum(
+            (opened.hold.usd_nanos, opened.hold.tokens, 1)[counter.unit - 1]
+            for opened in self._expiring.values()
+            if opened.row.expires_ns <= now_ns and counter.id in opened.entry.counters
+        )
+        # What Routers said some time ago cannot be more than what they have.
+        held = min(self.leases.held_of(counter.id), counter.leased)
+        return BudgetState(
+            limit,
+            account.bounds,
+            settled=counter.settled,
+            held=counter.held - expired + held,
+            debt=counter.debt,
+            leased=counter.leased - held,
+            suspense=counter.suspense + expired,
+        )
 
 
 def _fingerprint(asked: Reservation | Settlement | Adjustment) -> bytes:
@@ -372,7 +442,12 @@ def _hold(wanted: Reservation, charge: Charge) -> ledger.Hold:
         amount, least = amount._replace(usd_nanos=0), least._replace(usd_nanos=0)
         for limit, account in zip(charge.limits, charge.accounts, strict=True):
             if limit.hard and limit.unit is Unit.USD_NANOS:
-                raise price_unknown(wanted.model, limit, account)
+                raise denial.price_unknown(
+                    wanted.model,
+                    limit,
+                    available=account.counter.available,
+                    resets_at_ns=account.resets_at_ns,
+                )
     if len(charge.counters) > ledger.COUNTERS_MAX:
         raise NotPossibleNow(
             f"`{len(charge.counters)}` limits meet `{wanted.path.tenant}`: "
@@ -394,4 +469,9 @@ def _hold(wanted: Reservation, charge: Charge) -> ledger.Hold:
     ]
     # The hard one, where a soft ceiling shares its counter.
     limit, account = max(denying, key=lambda pair: pair[0].hard)
-    raise exhausted(limit, account, least)
+    raise denial.exhausted(
+        limit,
+        available=account.counter.available,
+        requested=denial.in_unit(least, limit.unit),
+        resets_at_ns=account.resets_at_ns,
+    )

@@ -9,7 +9,6 @@ from harmost.core.budget.nodes import Amount, BudgetPath, Unit
 from harmost.core.budget.window import TIME_NS_MAX, Window, WindowBounds
 from harmost.core.errors import InvalidInput, Violation
 from harmost.core.tenants import LEVEL_RULE, is_path
-from harmost.services.budget.ledger_file import Entry, EntryKind
 from harmost.services.budget.report import SPANS_NS, Group, Report, SumQuestion
 from harmost.services.budget.requests import (
     Adjustment,
@@ -19,13 +18,18 @@ from harmost.services.budget.requests import (
     Reservation,
     Settlement,
 )
+from harmost.services.budget.rows import Entry, EntryKind
 from harmost.services.convert.usage import usage_from_proto, usage_to_proto
 
 __all__ = [
+    "WINDOWS",
+    "WINDOW_NAMES",
     "adjustment_of",
+    "amount_of",
     "budget_to_proto",
     "entry_to_proto",
     "page_number",
+    "path_of",
     "reservation_of",
     "reserve_response",
     "settlement_of",
@@ -33,7 +37,7 @@ __all__ = [
     "sums_to_proto",
 ]
 
-_WINDOWS: dict[Window, "pb.Window.ValueType"] = {
+WINDOWS: dict[Window, "pb.Window.ValueType"] = {
     "minute": pb.WINDOW_MINUTE,
     "hour": pb.WINDOW_HOUR,
     "day": pb.WINDOW_DAY,
@@ -41,30 +45,31 @@ _WINDOWS: dict[Window, "pb.Window.ValueType"] = {
     "month": pb.WINDOW_MONTH,
     "total": pb.WINDOW_TOTAL,
 }
-_WINDOW_NAMES: dict[int, Window] = {number: name for name, number in _WINDOWS.items()}
+WINDOW_NAMES: dict[int, Window] = {number: name for name, number in WINDOWS.items()}
 
 
 def reservation_of(request: pb.ReserveRequest) -> Reservation:
     """What `request` asks to hold; InvalidInput where it cannot mean anything."""
-    amount = _amount_of(request.amount)
-    minimum = _amount_of(request.minimum) if request.HasField("minimum") else None
+    amount = amount_of(request.amount)
+    minimum = amount_of(request.minimum) if request.HasField("minimum") else None
     if minimum is not None and (
         minimum.usd_nanos > amount.usd_nanos or minimum.tokens > amount.tokens
     ):
         raise _invalid("minimum", "is more than `amount`: ask for less, or leave it out")
     return Reservation(
         attempt_id=request.attempt_id,
-        path=_path_of(request.path),
+        path=path_of(request.path),
         model=request.model,
         amount=amount,
         minimum=minimum,
+        lifetime_ns=request.lifetime_ms * 10**6,
     )
 
 
 def settlement_of(request: pb.SettleRequest) -> Settlement:
     """What `request` says was used."""
     usage = usage_from_proto(request.usage) if request.HasField("usage") else None
-    return Settlement(request.attempt_id, _amount_of(request.amount), usage)
+    return Settlement(request.attempt_id, amount_of(request.amount), usage, request.evidence)
 
 
 def adjustment_of(request: pb.AdjustRequest, *, author: str) -> Adjustment:
@@ -78,7 +83,7 @@ def adjustment_of(request: pb.AdjustRequest, *, author: str) -> Adjustment:
         author=author,
         reason=request.reason,
         unit=Unit(request.unit) if request.unit else None,
-        window=_WINDOW_NAMES[request.window] if request.window else None,
+        window=WINDOW_NAMES[request.window] if request.window else None,
     )
 
 
@@ -97,12 +102,14 @@ def budget_to_proto(state: BudgetState) -> pb.Budget:
         name=limit.budget,
         node=limit.node,
         unit=cast("pb.Unit.ValueType", int(limit.unit)),
-        window=_WINDOWS[limit.window],
+        window=WINDOWS[limit.window],
         enforcement=pb.ENFORCEMENT_HARD if limit.hard else pb.ENFORCEMENT_SOFT,
         limit=limit.limit,
         settled=state.settled,
         held=state.held,
         debt=state.debt,
+        leased=state.leased,
+        suspense=state.suspense,
         window_start=_timestamp(bounds.start_ns) if bounds else None,
         resets_at=_timestamp(bounds.end_ns) if bounds else None,
         warn_at_permille=limit.warn_at_permille,
@@ -132,6 +139,7 @@ def entry_to_proto(entry: Entry) -> pb.Entry:
         budget=entry.budget,
         author=entry.author,
         reason=entry.reason,
+        price_version=entry.price_version,
     )
 
 
@@ -173,7 +181,8 @@ def page_number(token: str) -> int:
     return int(token)
 
 
-def _amount_of(amount: pb.Amount) -> Amount:
+def amount_of(amount: pb.Amount) -> Amount:
+    """An amount of a message."""
     return Amount(amount.usd_nanos, amount.tokens, amount.price_unknown)
 
 
@@ -195,7 +204,8 @@ def _amount_of_entry(entry: Entry) -> Amount:
             return Amount(0, 0)
 
 
-def _path_of(path: pb.BudgetPath) -> BudgetPath:
+def path_of(path: pb.BudgetPath) -> BudgetPath:
+    """Where `path` charges; InvalidInput where its tenant is none."""
     if not is_path(path.tenant):
         raise _invalid("path.tenant", f"`{path.tenant[:64]}` is not a tenant path: {LEVEL_RULE}")
     return BudgetPath(path.tenant, path.profile, path.agent_id, path.end_user_id)

@@ -6,10 +6,19 @@ Their balances come from the file on first use, so a window that is returned to 
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
+from harmost.core.budget.lease import LeaseName
 from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, BudgetPath, Unit
-from harmost.core.budget.window import Window, WindowBounds, window_bounds
-from harmost.services.budget.ledger_file import BalanceRow, CounterKey, LedgerFile
+from harmost.core.budget.window import (
+    UTC_CALENDAR,
+    Calendar,
+    Window,
+    WindowBounds,
+    window_bounds,
+)
+from harmost.core.errors import NotFound
+from harmost.services.budget.ledger import Ledger
+from harmost.services.budget.rows import BalanceRow, CounterKey
 
 __all__ = ["Account", "Charge", "Counters"]
 
@@ -25,10 +34,18 @@ class Account:
 
     __slots__ = ("bounds", "counter", "key")
 
-    def __init__(self, key: CounterKey, counter: Counter) -> None:
+    def __init__(self, key: CounterKey, counter: Counter, calendar: Calendar) -> None:
         self.key = key
         self.counter = counter
-        self.bounds = window_bounds(key[2], key[3])
+        # Where the calendar is another now, the window began when it did and ends by the new one.
+        start_ns = key[3]
+        self.bounds = WindowBounds(start_ns, window_bounds(key[2], start_ns, calendar).end_ns)
+
+    @property
+    def name(self) -> LeaseName:
+        """What it counts, in whichever window."""
+        budget, unit, window, _ = self.key
+        return LeaseName(budget, unit, window)
 
     @property
     def resets_at_ns(self) -> int:
@@ -54,20 +71,23 @@ class Charge(NamedTuple):
 class Counters:
     """Finds counters by what they are kept by. One object for each, as long as it is in memory."""
 
-    def __init__(self, file: LedgerFile, last_id: int) -> None:
+    def __init__(self, file: Ledger, last_id: int) -> None:
         self._file = file
         self._last_id = last_id
         self._by_key: dict[CounterKey, Account] = {}
         self._by_id: dict[int, Account] = {}
         self._changed: set[int] = set()
-        self._bounds: dict[Window, WindowBounds] = {}
+        self._bounds: dict[tuple[Window, Calendar], WindowBounds] = {}
         self._limits: BudgetLimits | None = None
         self._charges: dict[BudgetPath, Charge] = {}
         self._ceilings: dict[tuple[str, Unit, Window], BudgetLimit] = {}
         self._sweep_at = SWEEP_MIN
 
-    def use(self, limits: BudgetLimits) -> None:
-        """From now on `limits` hold. A counter whose budget is gone stays as it is."""
+    def use(self, limits: BudgetLimits) -> list[int]:
+        """From now on `limits` hold; the ids of counters in memory whose ceiling is another now.
+
+        A counter whose budget is gone stays as it is.
+        """
         self._limits = limits
         self._charges.clear()
         self._ceilings = {}
@@ -76,10 +96,19 @@ class Counters:
             # Of a hard and a soft ceiling on one counter the hard one bounds it.
             if (limit.hard, -limit.limit) > (other.hard, -other.limit):
                 self._ceilings[limit.budget, limit.unit, limit.window] = limit
+        changed: list[int] = []
         for account in self._by_id.values():
-            ceiling = self._ceiling(account.key)
-            if ceiling is not None:
-                account.counter.limit_to(ceiling.limit, hard=ceiling.hard)
+            ceiling, counter = self._ceiling(account.key), account.counter
+            if ceiling is None or (ceiling.limit, ceiling.hard) == (counter.limit, counter.hard):
+                continue
+            counter.limit_to(ceiling.limit, hard=ceiling.hard)
+            changed.append(counter.id)
+        return changed
+
+    def named(self, name: LeaseName, at_ns: int) -> Account | None:
+        """The counter of `name` in the window that holds `at_ns`; None where no limit is so named."""
+        limit = self._ceilings.get((name.budget, Unit(name.unit), name.window))
+        return self.current(limit, at_ns) if limit is not None else None
 
     def charge(self, path: BudgetPath, now_ns: int) -> Charge:
         """What `path` is charged to at `now_ns`, under the limits in use."""
@@ -107,11 +136,21 @@ class Counters:
         return self._by_key.get(key) or self._read(key, id=0)
 
     def account(self, id: int) -> Account:
-        """The counter `id`, which the file has."""
+        """The counter `id`; raises NotFound where there is none."""
         account = self._by_id.get(id)
         if account is None:
-            account = self._keep(self._account(self._file.balance_of(id)))
+            row = self._file.balance_of(id)
+            if row is None:
+                raise NotFound(f"counter `{id}` is not known: ask for a lease first")
+            account = self._keep(self._account(row))
         return account
+
+    def knows(self, id: int) -> bool:
+        """Whether there is a counter `id`, now in memory."""
+        try:
+            return bool(self.account(id))
+        except NotFound:
+            return False
 
     def changed(self, ids: Iterable[int]) -> None:
         """Note which counters the next `save` writes."""
@@ -121,7 +160,15 @@ class Counters:
         """Write what changed."""
         accounts = [self._by_id[id] for id in sorted(self._changed)]
         self._file.save(
-            BalanceRow(counter.id, account.key, counter.settled, counter.held, counter.debt)
+            BalanceRow(
+                counter.id,
+                account.key,
+                counter.settled,
+                counter.held,
+                counter.debt,
+                counter.leased,
+                counter.suspense,
+            )
             for account in accounts
             for counter in (account.counter,)
         )
@@ -156,9 +203,10 @@ class Counters:
         )
 
     def _key(self, limit: BudgetLimit, now_ns: int) -> CounterKey:
-        bounds = self._bounds.get(limit.window)
+        which = limit.window, limit.calendar
+        bounds = self._bounds.get(which)
         if bounds is None or not bounds.start_ns <= now_ns < bounds.end_ns:
-            bounds = self._bounds[limit.window] = window_bounds(limit.window, now_ns)
+            bounds = self._bounds[which] = window_bounds(limit.window, now_ns, limit.calendar)
         return limit.budget, int(limit.unit), limit.window, bounds.start_ns
 
     def _read(self, key: CounterKey, *, id: int) -> Account:
@@ -182,8 +230,10 @@ class Counters:
             settled=row.settled,
             held=row.held,
             debt=row.debt,
+            leased=row.leased,
+            suspense=row.suspense,
         )
-        return Account(row.key, counter)
+        return Account(row.key, counter, ceiling.calendar if ceiling is not None else UTC_CALENDAR)
 
 
 def _warns_from(limit: BudgetLimit) -> int:

@@ -1,4 +1,6 @@
-"""The ledger as rows of SQLite: entries that are only added, balances, open holds. Decides nothing.
+"""The ledger as rows of SQLite: entries that are only added, balances, open holds, leases.
+
+Decides nothing.
 
 An entry states what it changes, in every unit, and on which counters: a balance is the sum of its
 entries. One thread owns a file.
@@ -8,196 +10,71 @@ entries. One thread owns a file.
 # (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
 
 from collections.abc import Iterable
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harmost.core.budget.nodes import BudgetPath
-from harmost.core.budget.window import Window
+from harmost.core.budget.lease import SyncAnswer
+from harmost.core.budget.lending import LeaseKey, LeaseRow, RouterRow
 from harmost.core.errors import NotPossibleNow
 from harmost.core.usage import TokenUsage
 from harmost.services.budget.ledger_sums import sum_page
 from harmost.services.budget.report import Position, SumPage, SumQuestion
+from harmost.services.budget.rows import BalanceRow, CounterKey, Entry, HoldRow, KeyRow
+from harmost.services.budget.schema import (
+    APPLICATION_ID,
+    CHECKS,
+    CHECKS_OF_ALL_ROWS,
+    MIGRATIONS,
+)
 from harmost.services.sqlite import open_database
 
-__all__ = ["BalanceRow", "CounterKey", "Entry", "EntryKind", "LedgerFile"]
+__all__ = ["LedgerFile"]
 
-APPLICATION_ID = 0x484D4C47  # "HMLG"
 # A page reads at most so many rows, wanted or not: a small tenant's page cannot hold up the writer.
 ROWS_SCANNED_MAX = 50_000
 # Beyond this, adding up every row would delay a restart: 2 s where each meets 15 counters.
 ROWS_VERIFIED_AT_START_MAX = 200_000
 
-_SCHEMA = """
-CREATE TABLE balances (
-    id INTEGER PRIMARY KEY,
-    budget TEXT NOT NULL,
-    unit INTEGER NOT NULL CHECK (unit BETWEEN 1 AND 3),
-    window TEXT NOT NULL,
-    window_start_ns INTEGER NOT NULL,
-    settled INTEGER NOT NULL CHECK (settled >= 0),
-    held INTEGER NOT NULL CHECK (held >= 0),
-    debt INTEGER NOT NULL CHECK (debt BETWEEN 0 AND settled),
-    UNIQUE (budget, unit, window, window_start_ns)
-) STRICT;
-
-CREATE TABLE entries (
-    sequence INTEGER PRIMARY KEY,
-    kind INTEGER NOT NULL CHECK (kind BETWEEN 1 AND 4),
-    key TEXT NOT NULL,                -- attempt, or idempotency key of an adjustment
-    fingerprint BLOB NOT NULL,        -- of what was asked
-    created_ns INTEGER NOT NULL,
-    tenant TEXT NOT NULL,
-    profile TEXT NOT NULL,
-    agent_id TEXT NOT NULL,
-    end_user_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    price_unknown INTEGER NOT NULL,
-    held_usd_nanos INTEGER NOT NULL,  -- this and the next seven: what the row changes
-    held_tokens INTEGER NOT NULL,
-    held_requests INTEGER NOT NULL,
-    settled_usd_nanos INTEGER NOT NULL,
-    settled_tokens INTEGER NOT NULL,
-    settled_requests INTEGER NOT NULL,
-    debt_usd_nanos INTEGER NOT NULL,
-    debt_tokens INTEGER NOT NULL,
-    counters TEXT NOT NULL,           -- JSON: ids of the balances that the row changes
-    usage TEXT NOT NULL,              -- JSON, or empty
-    warnings TEXT NOT NULL,           -- JSON, or empty
-    budget TEXT NOT NULL,
-    author TEXT NOT NULL,
-    reason TEXT NOT NULL
-) STRICT;
-
--- An attempt is reserved once and closed once, by a settlement (2) or by a void (3).
-CREATE UNIQUE INDEX entries_by_key ON entries (key, CASE kind WHEN 3 THEN 2 ELSE kind END);
-
-CREATE TRIGGER entries_are_never_changed BEFORE UPDATE ON entries
-BEGIN SELECT raise(ABORT, 'ledger rows are only ever added'); END;
-CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries
-BEGIN SELECT raise(ABORT, 'ledger rows are only ever added'); END;
-
-CREATE TABLE holds (
-    attempt_id TEXT PRIMARY KEY,
-    sequence INTEGER NOT NULL  -- of its RESERVE
-) STRICT, WITHOUT ROWID;
-"""
-
-# The tenant of who reserved, "" for the deployment's own Routers: who below it may not close it.
-_HOLDERS = "ALTER TABLE holds ADD COLUMN holder TEXT NOT NULL DEFAULT ''"
-
 _Row = tuple[Any, ...]
 
-CounterKey = tuple[str, int, Window, int]
-"""Budget, unit, window and its start: what a balance is kept by, whatever its limit becomes."""
-
-
-class EntryKind(IntEnum):
-    """What a row is; the numbers are those of the contract."""
-
-    RESERVE = 1
-    SETTLE = 2
-    VOID = 3
-    ADJUST = 4
-
-
-class BalanceRow(msgspec.Struct, frozen=True, array_like=True):
-    """One counter's balances, in its unit."""
-
-    id: int
-    key: CounterKey
-    settled: int
-    held: int
-    debt: int
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. The eight amounts are changes, signed, and apply to each of `counters`."""
-
-    sequence: int
-    kind: EntryKind
-    key: str
-    fingerprint: bytes
-    created_ns: int
-    path: BudgetPath = BudgetPath("")
-    model: str = ""
-    price_unknown: bool = False
-    held_usd_nanos: int = 0
-    held_tokens: int = 0
-    held_requests: int = 0
-    settled_usd_nanos: int = 0
-    settled_tokens: int = 0
-    settled_requests: int = 0
-    debt_usd_nanos: int = 0
-    debt_tokens: int = 0
-    counters: tuple[int, ...] = ()
-    usage: TokenUsage | None = None
-    warnings: bytes = b""
-    budget: str = ""
-    author: str = ""
-    reason: str = ""
-
-
-_INSERT = f"INSERT INTO entries VALUES ({','.join('?' * 25)})"
+_INSERT = f"INSERT INTO entries VALUES ({','.join('?' * 26)})"
 _SAVE_BALANCE = """
-INSERT INTO balances VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-SET settled = excluded.settled, held = excluded.held, debt = excluded.debt
+INSERT INTO balances VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+SET settled = excluded.settled, held = excluded.held, debt = excluded.debt,
+    leased = excluded.leased, suspense = excluded.suspense
 """
+_decode_answer = msgspec.msgpack.Decoder(SyncAnswer | None).decode
 _PAGE = """
 SELECT * FROM entries WHERE sequence > ?1 AND sequence <= ?1 + ?2
 AND (?3 = '' OR tenant = ?3 OR (tenant > ?3 || '/' AND tenant < ?3 || '0')) LIMIT ?4
 """  # "0" follows "/"
-# Each balance that is not the sum of its entries.
-_DIFFERENCES = """
-WITH sums AS (
-    SELECT counter.value AS id, sum(held_usd_nanos) AS h1, sum(held_tokens) AS h2,
-        sum(held_requests) AS h3, sum(settled_usd_nanos) AS s1, sum(settled_tokens) AS s2,
-        sum(settled_requests) AS s3, sum(debt_usd_nanos) AS d1, sum(debt_tokens) AS d2
-    FROM entries, json_each(entries.counters) AS counter GROUP BY counter.value
-)
-SELECT coalesce(b.id, s.id) FROM sums AS s FULL JOIN balances AS b ON b.id = s.id
-WHERE b.id IS NULL
-    OR b.held IS NOT coalesce(CASE b.unit WHEN 1 THEN h1 WHEN 2 THEN h2 ELSE h3 END, 0)
-    OR b.settled IS NOT coalesce(CASE b.unit WHEN 1 THEN s1 WHEN 2 THEN s2 ELSE s3 END, 0)
-    OR b.debt IS NOT coalesce(CASE b.unit WHEN 1 THEN d1 WHEN 2 THEN d2 ELSE 0 END, 0)
-LIMIT 1
-"""
-# Each balance whose held part is not the sum of the open holds.
-_HELD_DIFFERENCES = """
-WITH sums AS (
-    SELECT counter.value AS id, sum(held_usd_nanos) AS h1, sum(held_tokens) AS h2,
-        sum(held_requests) AS h3
-    FROM holds JOIN entries USING (sequence), json_each(entries.counters) AS counter
-    GROUP BY counter.value
-)
-SELECT b.id FROM balances AS b LEFT JOIN sums AS s ON b.id = s.id
-WHERE b.held IS NOT coalesce(CASE b.unit WHEN 1 THEN h1 WHEN 2 THEN h2 ELSE h3 END, 0)
-LIMIT 1
-"""
-# Each attempt that is reserved and neither open nor closed, or open and closed.
-_LOST_HOLDS = """
-SELECT r.key FROM entries AS r LEFT JOIN holds AS h ON h.attempt_id = r.key
-LEFT JOIN entries AS c ON c.key = r.key AND CASE c.kind WHEN 3 THEN 2 ELSE c.kind END = 2
-WHERE r.kind = 1 AND (h.sequence IS NULL) = (c.sequence IS NULL) LIMIT 1
-"""
 
 
 class LedgerFile:
     """One ledger, open and held by this process. Methods may raise apsw.Error: the disk's trouble."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file at `path`; raises NotPossibleNow naming it where that is unsafe."""
+    def __init__(self, path: Path, *, deployment: str = "") -> None:
+        """Open or make the file at `path`; raises NotPossibleNow naming it where that is unsafe.
+
+        It belongs to `deployment` from then on, and opens for no other; "" asks for none.
+        """
         self.path = path
         self._connection = open_database(
-            path, application_id=APPLICATION_ID, migrations=(_SCHEMA, _HOLDERS), synchronous="FULL"
+            path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="FULL"
         )
         try:
+            self._check_deployment(deployment)
             self.verify(rows_max=ROWS_VERIFIED_AT_START_MAX)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
 
     def close(self) -> None:
         """Let the file go."""
@@ -220,10 +97,11 @@ class LedgerFile:
         """Add one row."""
         self._connection.execute(_INSERT, _values(entry))
 
-    def open_hold(self, entry: Entry, *, holder: str) -> None:
-        """Note that the attempt of `entry`, a RESERVE by one of tenant `holder`, has not closed."""
+    def open_hold(self, hold: HoldRow) -> None:
+        """Note that an attempt has not closed."""
         self._connection.execute(
-            "INSERT INTO holds VALUES (?, ?, ?)", (entry.key, entry.sequence, holder)
+            "INSERT INTO holds VALUES (?, ?, ?, ?)",
+            (hold.entry.key, hold.entry.sequence, hold.holder, hold.expires_ns),
         )
 
     def close_hold(self, attempt_id: str) -> None:
@@ -233,7 +111,7 @@ class LedgerFile:
     def save(self, balances: Iterable[BalanceRow]) -> None:
         """Write balances, new ones too."""
         self._connection.executemany(
-            _SAVE_BALANCE, ((row.id, *row.key, row.settled, row.held, row.debt) for row in balances)
+            _SAVE_BALANCE, ((row.id, *row.key, *_amounts(row)) for row in balances)
         )
 
     def last_ids(self) -> tuple[int, int]:
@@ -253,23 +131,33 @@ class LedgerFile:
         )
         return next((_balance(row) for row in rows), None)
 
-    def balance_of(self, id: int) -> BalanceRow:
-        """The balances of counter `id`, which exists."""
+    def balance_of(self, id: int) -> BalanceRow | None:
+        """The balances of counter `id`."""
         rows = self._connection.execute("SELECT * FROM balances WHERE id = ?", (id,))
-        return _balance(next(rows))
+        return next((_balance(row) for row in rows), None)
 
-    def open_holds(self) -> list[tuple[Entry, str]]:
-        """The RESERVE rows of all attempts that have not closed, each with its holder."""
+    def open_holds(self) -> list[HoldRow]:
+        """All attempts that have not closed."""
         rows = self._connection.execute(
-            "SELECT entries.*, holder FROM holds JOIN entries USING (sequence) ORDER BY sequence"
+            "SELECT entries.*, holder, expires_ns FROM holds JOIN entries USING (sequence)"
+            " ORDER BY sequence"
         )
-        return [(_entry(row[:-1]), str(row[-1])) for row in rows]
+        return [HoldRow(_entry(row[:-2]), str(row[-2]), row[-1]) for row in rows]
 
     def entries_of(self, key: str) -> list[Entry]:
         """All rows of one attempt, or of one idempotency key, oldest first; at most two."""
         # Sorted here: for a sort of its own SQLite builds a table, 40 us each time.
         rows = self._connection.execute("SELECT * FROM entries WHERE key = ?", (key,))
         return sorted((_entry(row) for row in rows), key=lambda entry: entry.sequence)
+
+    def closed_among(self, keys: Iterable[str]) -> frozenset[str]:
+        """Those of `keys` that are attempts which were settled or voided. O(keys)."""
+        rows = self._connection.execute(
+            "SELECT entries.key FROM json_each(?) AS wanted JOIN entries"
+            " ON entries.key = wanted.value AND CASE kind WHEN 3 THEN 2 ELSE kind END = 2",
+            (msgspec.json.encode(list(keys)).decode(),),
+        )
+        return frozenset(str(key) for (key,) in rows)
 
     def page(self, *, after: int, tenant: str, rows_max: int) -> tuple[list[Entry], int]:
         """Rows charged at or below `tenant` after a sequence, and where to go on; 0: no more.
@@ -283,6 +171,78 @@ class LedgerFile:
         reached = entries[-1].sequence if full else after + ROWS_SCANNED_MAX
         return entries, reached if reached < last else 0
 
+    def routers(self) -> list[RouterRow]:
+        """Every Router that ever registered."""
+        rows = self._connection.execute("SELECT * FROM routers")
+        return [RouterRow(str(row[0]), row[1], row[2], _decode_answer(row[3])) for row in rows]
+
+    def save_routers(self, routers: Iterable[RouterRow]) -> None:
+        """Write Routers, new ones too."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO routers VALUES (?, ?, ?, ?)",
+            (
+                (row.router, row.epoch, row.sequence, msgspec.msgpack.encode(row.answer))
+                for row in routers
+            ),
+        )
+
+    def leases(self) -> list[LeaseRow]:
+        """Every lease that has something left or may still be reported."""
+        rows = self._connection.execute("SELECT * FROM leases")
+        return [
+            LeaseRow(
+                LeaseKey(str(row[0]), row[1], row[2]), row[3], row[4], row[5], row[6], bool(row[7])
+            )
+            for row in rows
+        ]
+
+    def save_leases(self, leases: Iterable[LeaseRow], forgotten: Iterable[LeaseKey]) -> None:
+        """Write leases, new ones too, and remove those that are `forgotten`."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (*row.key, row.granted, row.spent, row.returned, row.posted, int(row.suspended))
+                for row in leases
+            ),
+        )
+        self._connection.executemany(
+            "DELETE FROM leases WHERE router = ? AND epoch = ? AND counter = ?",
+            [tuple(key) for key in forgotten],
+        )
+
+    def key(self, owner: str, key: str) -> KeyRow | None:
+        """What the idempotency key stands for."""
+        rows = self._connection.execute(
+            "SELECT * FROM keys WHERE owner = ? AND key = ?", (owner, key)
+        )
+        return next((KeyRow(*row) for row in rows), None)
+
+    def claim_key(self, row: KeyRow) -> None:
+        """Write what a key stands for from now on."""
+        self._connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def end_keys(self, record_ids: Iterable[str], now_ns: int) -> None:
+        """Note that the calls of these records have ended."""
+        self._connection.executemany(
+            "UPDATE keys SET ended_ns = ? WHERE record_id = ? AND ended_ns = 0",
+            [(now_ns, record_id) for record_id in record_ids],
+        )
+
+    def release_keys(self, record_ids: Iterable[str]) -> None:
+        """Remove the keys of calls that were never made."""
+        self._connection.executemany(
+            "DELETE FROM keys WHERE record_id = ? AND ended_ns = 0",
+            [(record_id,) for record_id in record_ids],
+        )
+
+    def forget_keys(self, *, ended_before_ns: int, claimed_before_ns: int, rows_max: int) -> None:
+        """Remove keys of calls that ended, or that were claimed and never ended, so long ago."""
+        self._connection.execute(
+            "DELETE FROM keys WHERE (owner, key) IN (SELECT owner, key FROM keys"
+            " WHERE (ended_ns > 0 AND ended_ns < ?) OR (ended_ns = 0 AND claimed_ns < ?) LIMIT ?)",
+            (ended_before_ns, claimed_before_ns, rows_max),
+        )
+
     def sum_page(self, question: SumQuestion, *, after: Position) -> SumPage:
         """The sums of the next rows after a position."""
         return sum_page(self._connection, question, after=after)
@@ -292,15 +252,25 @@ class LedgerFile:
 
         Held balances always; settled ones, and that no attempt is lost, up to `rows_max` rows.
         """
-        queries = [("counter", _HELD_DIFFERENCES)]
+        checks: tuple[tuple[str, str], ...] = CHECKS
         if self.last_ids()[0] <= rows_max:
-            queries += [("counter", _DIFFERENCES), ("attempt", _LOST_HOLDS)]
-        for what, query in queries:
+            checks += CHECKS_OF_ALL_ROWS
+        for what, query in checks:
             wrong = self._connection.execute(query).get
             if wrong is not None:
                 raise NotPossibleNow(
                     f"the ledger `{self.path}` does not add up: {what} `{wrong}`: restore a backup"
                 )
+
+    def _check_deployment(self, deployment: str) -> None:
+        owner = self._connection.execute("SELECT id FROM deployment").get
+        if owner is None and deployment:
+            self._connection.execute("INSERT INTO deployment VALUES (?)", (deployment,))
+        elif deployment and owner != deployment:
+            raise NotPossibleNow(
+                f"the ledger `{self.path}` belongs to deployment `{owner}` and this is "
+                f"`{deployment}`: name the data directory of this one"
+            )
 
 
 def _values(entry: Entry) -> _Row:
@@ -328,6 +298,7 @@ def _values(entry: Entry) -> _Row:
         entry.budget,
         entry.author,
         entry.reason,
+        entry.price_version,
     )
 
 
@@ -342,6 +313,10 @@ def _entry(row: _Row) -> Entry:
     values["usage"] = msgspec.json.decode(text, type=TokenUsage) if text else None
     values["warnings"] = str(values["warnings"]).encode()
     return msgspec.convert(values, Entry, builtin_types=(bytes,))
+
+
+def _amounts(row: BalanceRow) -> tuple[int, int, int, int, int]:
+    return row.settled, row.held, row.debt, row.leased, row.suspense
 
 
 def _balance(row: _Row) -> BalanceRow:

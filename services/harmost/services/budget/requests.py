@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harmost.core.budget.lease import LeaseAsk, LeaseReport, SyncAnswer
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetPath, Unit
 from harmost.core.budget.window import Window, WindowBounds
 from harmost.core.usage import TokenUsage
@@ -13,29 +14,39 @@ __all__ = [
     "Adjustment",
     "BudgetState",
     "BudgetWarning",
+    "Closing",
     "Held",
+    "KeyClaim",
+    "LeaseSync",
     "Posted",
+    "Proof",
     "Reservation",
     "Settlement",
+    "Synced",
 ]
 
 
 class Reservation(NamedTuple):
-    """The worst case of one attempt; less will do down to `minimum`."""
+    """The worst case of one attempt; less will do down to `minimum`.
+
+    Not closed within `lifetime_ns` it counts as suspense, and is still not free; 0: never.
+    """
 
     attempt_id: str
     path: BudgetPath
     model: str
     amount: Amount
     minimum: Amount | None = None
+    lifetime_ns: int = 0
 
 
 class Settlement(NamedTuple):
-    """What an attempt really used."""
+    """What an attempt really used, and what says so, for people."""
 
     attempt_id: str
     amount: Amount
     usage: TokenUsage | None = None
+    evidence: str = ""
 
 
 class Adjustment(NamedTuple):
@@ -80,6 +91,8 @@ class BudgetState(NamedTuple):
     settled: int
     held: int
     debt: int
+    leased: int = 0
+    suspense: int = 0
 
 
 class Adjusted(NamedTuple):
@@ -87,3 +100,63 @@ class Adjusted(NamedTuple):
 
     sequence: int
     state: BudgetState
+
+
+class Closing(NamedTuple):
+    """An attempt that a Router admitted and that has closed; `counters` are the leases it used."""
+
+    attempt_id: str
+    path: BudgetPath
+    model: str
+    held: Amount
+    amount: Amount
+    usage: TokenUsage | None
+    counters: tuple[int, ...]
+    admitted_ns: int
+    price_version: str = ""
+    void: bool = False
+
+
+class Proof(NamedTuple):
+    """What a Router's journal proves of an epoch that ended.
+
+    `partial`: only the attempts; all that is not in them is still not known.
+    """
+
+    epoch: int
+    attempts: tuple[Closing, ...]
+    outstanding: tuple[tuple[int, int], ...]
+    partial: bool
+
+
+class LeaseSync(NamedTuple):
+    """A Router's message. `held` is what its attempts hold now, by counter: shown, never counted."""
+
+    router: str
+    epoch: int
+    sequence: int
+    reports: tuple[LeaseReport, ...] = ()
+    asks: tuple[LeaseAsk, ...] = ()
+    attempts: tuple[Closing, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    ended_records: tuple[str, ...] = ()
+    released_records: tuple[str, ...] = ()
+    held: tuple[tuple[int, int], ...] = ()
+
+
+class Synced(NamedTuple):
+    """The answer, and attempts that will never be taken, each with why."""
+
+    answer: SyncAnswer
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+class KeyClaim(NamedTuple):
+    """An idempotency key that a Router claims for a call that it is about to make."""
+
+    owner: str
+    key: str
+    digest: bytes
+    record_id: str
+    router: str
+    epoch: int

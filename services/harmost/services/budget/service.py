@@ -1,7 +1,9 @@
 """The Budget service's RPCs: who may ask for what, then one piece of work for the store each."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -10,7 +12,7 @@ import grpc
 from harmost.budget.v1 import budget_pb2 as pb
 from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, compile_limits
-from harmost.core.errors import Forbidden, NotFound, Unsupported
+from harmost.core.errors import Forbidden, HarmostError, NotFound
 from harmost.core.resources.kinds import BudgetSpec, Metadata
 from harmost.core.tenants import visible
 from harmost.services.budget.accounts import Accounts
@@ -25,13 +27,20 @@ from harmost.services.budget.convert import (
     sum_question_of,
     sums_to_proto,
 )
+from harmost.services.budget.lease_convert import claim_of
+from harmost.services.budget.lease_streams import LeaseStreams
 from harmost.services.budget.report import Position, Report, SumPage, SumQuestion
 from harmost.services.budget.store import BudgetStore
 from harmost.services.interceptors.principal import current_principal
 
 __all__ = ["BudgetServicer", "LimitsSource"]
 
+log = logging.getLogger(__name__)
+
 PAGE_SIZE = 100  # where the caller names none
+# How soon Routers hear of a limit that changed, and how often silent ones are looked for.
+LIMITS_INTERVAL_S = 0.25
+EXPIRY_INTERVAL_S = 5.0
 
 if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -77,10 +86,26 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
         self._store = store
         self._source = source
         self._compiled: tuple[BudgetSnapshot, BudgetLimits] | None = None
+        self._streams = LeaseStreams(store, self._limits)
 
-    def running(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
         """Keep the ledger writing until the block ends."""
-        return self._store.running()
+        async with self._store.running(), asyncio.TaskGroup() as tasks:
+            self._store.on_pushes = self._streams.push
+            keepers = [
+                tasks.create_task(self._follow_limits_forever(), name="budget.limits"),
+                tasks.create_task(self._expire_forever(), name="budget.expiry"),
+            ]
+            try:
+                yield
+            finally:
+                for keeper in keepers:
+                    keeper.cancel()
+
+    def drain(self) -> None:
+        """End what has no end of its own: the streams of Routers."""
+        self._streams.close()
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         wanted = reservation_of(request)
@@ -170,8 +195,34 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
     async def SyncLeases(
         self, request_iterator: AsyncIterator[pb.SyncLeasesRequest], context: Context
     ) -> AsyncIterator[pb.SyncLeasesResponse]:
-        raise Unsupported("leases of budget do not exist yet: use Reserve and Settle")
-        yield  # makes this a stream
+        async for response in self._streams.serve(request_iterator):
+            yield response
+
+    async def ClaimKey(self, request: pb.ClaimKeyRequest, context: Context) -> pb.ClaimKeyResponse:
+        claim = claim_of(request)
+        await self._store.run(lambda accounts, now_ns: accounts.leases.claim(claim, now_ns=now_ns))
+        return pb.ClaimKeyResponse()
+
+    async def _follow_limits_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LIMITS_INTERVAL_S)
+            before = self._compiled
+            try:
+                self._limits()
+                if self._compiled is not before:
+                    await self._store.run(lambda accounts, now_ns: None)  # Routers are told by it
+            except HarmostError as error:
+                log.debug("the limits are as they were: %s", error)
+
+    async def _expire_forever(self) -> None:
+        while True:
+            try:
+                await self._store.run(
+                    lambda accounts, now_ns: accounts.leases.expire(now_ns=now_ns)
+                )
+            except HarmostError as error:
+                log.warning("silent Routers were not looked for: %s", error)
+            await asyncio.sleep(EXPIRY_INTERVAL_S)
 
     async def _budgets(self, limits: list[BudgetLimit]) -> list[pb.Budget]:
         states = await self._store.run(

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
+from harmost.core.budget.lease import Push
 from harmost.core.budget.nodes import BudgetLimits
 from harmost.core.errors import HarmostError, RateLimited, ServiceUnavailable
 from harmost.services.budget.accounts import Accounts
+from harmost.services.budget.ledger import Ledger
 from harmost.services.budget.ledger_file import LedgerFile
 
 __all__ = ["BudgetStore", "Work"]
@@ -43,12 +45,28 @@ class _Job(NamedTuple):
 
 
 class BudgetStore:
-    """The ledger at `path`. `limits` is swapped whole; None until the first snapshot."""
+    """A ledger. `limits` is swapped whole; None until the first snapshot.
 
-    def __init__(self, path: Path, *, now_ns: Callable[[], int] = time.time_ns) -> None:
-        """Open the file; raises NotPossibleNow naming it where it is damaged or does not add up."""
+    `on_pushes` is called on the event loop with what Routers are to be told, after each commit that
+    gives a reason.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        deployment: str = "",
+        ledger: Ledger | None = None,
+    ) -> None:
+        """Open the file, or take `ledger` instead.
+
+        Raises NotPossibleNow naming the file where it is damaged, does not add up or belongs to
+        another deployment.
+        """
         self.limits: BudgetLimits | None = None
-        self._file = LedgerFile(path)
+        self.on_pushes: Callable[[tuple[Push, ...]], None] = lambda _: None
+        self._file = ledger or LedgerFile(path, deployment=deployment)
         self._now_ns = now_ns
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting = 0  # jobs in the queue or at work; touched by the event loop only
@@ -111,10 +129,10 @@ class BudgetStore:
 
     def _run(self, jobs: Sequence[_Job]) -> None:
         try:
-            answers = self._commit(jobs)
+            answers, pushes = self._commit(jobs)
         except (apsw.Error, OSError) as error:
-            log.error("the ledger %s cannot be written: %s", self._file.path, error)
-            answers = [_refusal(error) for _ in jobs]
+            log.error("the ledger %s cannot be written: %s", self._file.name, error)
+            answers, pushes = [_refusal(error) for _ in jobs], ()
             time.sleep(PAUSE_AFTER_FAILURE_S)
         except Exception as error:  # the root of this thread
             if len(jobs) > 1:  # one of them is ill: the others must not fall with it
@@ -122,15 +140,15 @@ class BudgetStore:
                     self._run([job])
                 return
             log.error("unexpected error in the ledger", exc_info=error)
-            answers = [HarmostError("internal error: the server's log says more")]
-        jobs[0].answer.get_loop().call_soon_threadsafe(self._answer, jobs, answers)
+            answers, pushes = [HarmostError("internal error: the server's log says more")], ()
+        jobs[0].answer.get_loop().call_soon_threadsafe(self._answer, jobs, answers, pushes)
 
-    def _commit(self, jobs: Sequence[_Job]) -> list[Any]:
+    def _commit(self, jobs: Sequence[_Job]) -> tuple[list[Any], tuple[Push, ...]]:
         # INVARIANT: accounts that may differ from the file are dropped, never mended.
         accounts, self._accounts = self._accounts, None
         try:
             self._file.roll_back()  # what an earlier failure may have left
-            accounts = accounts or Accounts(self._file)
+            accounts = accounts or Accounts(self._file, now_ns=self._now_ns())
             accounts.use(self.limits)
             self._file.begin()
             answers = [self._do(job, accounts) for job in jobs]
@@ -141,7 +159,7 @@ class BudgetStore:
             raise
         accounts.tidy(self._now_ns())
         self._accounts = accounts
-        return answers
+        return answers, accounts.leases.pushes()
 
     def _do(self, job: _Job, accounts: Accounts) -> Any:
         if job.answer.cancelled():
@@ -151,7 +169,9 @@ class BudgetStore:
         except HarmostError as error:
             return error
 
-    def _answer(self, jobs: Sequence[_Job], answers: Sequence[Any]) -> None:
+    def _answer(
+        self, jobs: Sequence[_Job], answers: Sequence[Any], pushes: tuple[Push, ...]
+    ) -> None:
         self._waiting -= len(jobs)
         for job, answer in zip(jobs, answers, strict=True):
             if job.answer.done():
@@ -160,6 +180,8 @@ class BudgetStore:
                 job.answer.set_exception(answer)
             else:
                 job.answer.set_result(answer)
+        if pushes:
+            self.on_pushes(pushes)
 
 
 def _refusal(error: Exception) -> ServiceUnavailable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harmost.core.audit.framing import HEADER_BYTES, Frame, frames, read_header
-from harmost.core.audit.rows import AttemptClosed, SettleAcked
+from harmost.core.audit.rows import AttemptClosed, SettleAcked, SettlesAcked
 
 __all__ = ["JournalClaims", "claims_of", "journals_at"]
 
@@ -50,10 +50,12 @@ def claims_of(journal: Path) -> JournalClaims:
             owed[attempt.attempt_id] = Claim(
                 row.resolution == "settle", attempt.cost_usd_nanos, attempt.usage.total_tokens
             )
-        elif isinstance(row, SettleAcked):
-            known = owed.pop(row.attempt_id, None)
-            if known is not None:  # else its end was in a segment that is no longer needed
-                acknowledged[row.attempt_id] = known
+        elif isinstance(row, SettleAcked | SettlesAcked):
+            acked = (row.attempt_id,) if isinstance(row, SettleAcked) else row.attempt_ids
+            for attempt_id in acked:
+                known = owed.pop(attempt_id, None)
+                if known is not None:  # else its end was in a segment that is no longer needed
+                    acknowledged[attempt_id] = known
     return JournalClaims(acknowledged, owed, rows)
 
 

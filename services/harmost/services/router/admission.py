@@ -1,24 +1,16 @@
-"""Who may come in: limits on calls in flight, and keys that make a call happen once.
+"""Who may come in: limits on calls in flight. Memory of one Router, decided without waiting."""
 
-Everything here is memory of one Router, bounded, and decided without waiting.
-"""
+from collections.abc import Mapping
 
-import time
-from collections import OrderedDict
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-
-from harmost.core.errors import AlreadyExists, Conflict, InvalidInput, RateLimited
+from harmost.core.errors import RateLimited
 from harmost.core.resources.kinds import TenantSpec
 from harmost.core.resources.resolve import Resource
 from harmost.core.tenants import ancestors
 
-__all__ = ["IdempotencyKeys", "InFlight"]
+__all__ = ["InFlight"]
 
 IN_FLIGHT_MAX = 4_000  # of one Router: about 25 KB each at the worst
 IN_FLIGHT_RETRY_S = 0.5
-KEYS_MAX = 100_000
-KEY_LIFE_S = 24 * 3600
 
 
 class InFlight:
@@ -58,53 +50,3 @@ class InFlight:
             self._counts[level] -= 1
             if not self._counts[level]:
                 del self._counts[level]
-
-
-class IdempotencyKeys:
-    """Remembers keyed calls of this Router: running ones, and finished ones for a day."""
-
-    def __init__(self, *, keys_max: int = KEYS_MAX) -> None:
-        self._keys_max = keys_max
-        self._running: dict[tuple[str, str], bytes] = {}
-        self._done: OrderedDict[tuple[str, str], tuple[float, bytes, str]] = OrderedDict()
-
-    @contextmanager
-    def claimed(
-        self, principal: str, key: str, body_digest: bytes, record_id: str
-    ) -> Generator[None]:
-        """Hold `key` while the call runs. An empty key claims nothing.
-
-        Raises `Conflict` while another call holds it, `AlreadyExists` after one did.
-        """
-        if not key:
-            yield
-            return
-        name = (principal, key)
-        self._refuse_known(name, body_digest)
-        self._running[name] = body_digest
-        try:
-            yield
-        finally:
-            del self._running[name]
-            self._done[name] = (time.monotonic() + KEY_LIFE_S, body_digest, record_id)
-            while len(self._done) > self._keys_max:
-                self._done.popitem(last=False)
-
-    def _refuse_known(self, name: tuple[str, str], body_digest: bytes) -> None:
-        running = self._running.get(name)
-        expires_s, done, record_id = self._done.get(name, (0.0, None, ""))
-        known = running or (done if expires_s > time.monotonic() else None)
-        if known is None:
-            return
-        if known != body_digest:
-            raise InvalidInput(
-                f"idempotency key `{name[1]}` was used for another request: use a new key"
-            )
-        if running is not None:
-            raise Conflict(
-                f"the call with idempotency key `{name[1]}` is still running: wait for it"
-            )
-        raise AlreadyExists(
-            f"the call with idempotency key `{name[1]}` was made: see record `{record_id}`",
-            details={"record_id": record_id},
-        )

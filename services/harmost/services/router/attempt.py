@@ -1,6 +1,6 @@
 """One try of one model: reserve → call → relay → settle. Which model: mission.py.
 
-reserve   the worst case is held at every budget level, durably, before anything is sent
+reserve   the worst case is held at every budget level before anything is sent, out of leases
 relay     the provider is called; each piece of its answer is counted, cut and passed on (`on_data`)
 close     what it used is found out, priced, written to the journal and settled
 
@@ -21,7 +21,6 @@ from harmost.core.audit.rows import (
     AttemptOpened,
     AttemptOutcome,
     AttemptSummary,
-    Resolution,
 )
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
@@ -31,7 +30,7 @@ from harmost.core.budget.price import (
     worst_case_usd_nanos,
 )
 from harmost.core.chat import Generation, Message
-from harmost.core.errors import BudgetExhausted, HarmostError
+from harmost.core.errors import HarmostError
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind, UpstreamRequest
 from harmost.core.relay.exchange import AttemptExchange
 from harmost.core.resources.kinds import ModelSpec
@@ -39,7 +38,8 @@ from harmost.core.tokens.estimate import estimate_of_bytes
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
-from harmost.services.router.budget import BudgetClient, Owed
+from harmost.services.router.budget import BudgetClient, Held
+from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
@@ -104,7 +104,7 @@ class Attempt:
     def __init__(self, plan: AttemptPlan, tools: AttemptTools) -> None:
         self.plan = plan
         self._tools = tools
-        self._held = Amount(0, 0)
+        self._held: Held | None = None
         self.output_tokens_max = plan.output_tokens_max
         self.exchange = self._exchange(first_sequence=0, keep_text=False)
         self.warnings: tuple[str, ...] = ()
@@ -123,7 +123,6 @@ class Attempt:
         """
         plan = self.plan
         worst_case = self._worst_case(plan.output_tokens_max)
-        self._tools.journal.append(_opened(plan, worst_case, self.started_ns))
         held = await self._tools.budget.reserve(
             plan.attempt_id,
             plan.path,
@@ -131,9 +130,12 @@ class Attempt:
             worst_case,
             self._worst_case(min(plan.output_tokens_max, OUTPUT_TOKENS_MIN)),
         )
-        self._held, self.warnings = held.amount, held.warnings
-        if held.amount != worst_case:  # less was held: no more than that may be settled unseen
-            self._tools.journal.append(_opened(plan, held.amount, self.started_ns))
+        self._held, self.warnings = held, held.warnings
+        try:
+            self._tools.journal.append(_opened(plan, held, self.started_ns))
+        except HarmostError:
+            self._settle(None, None)
+            raise
         self.output_tokens_max = self._output_tokens_within(held.amount)
 
     async def relay(self, listener: Listener, *, keep_text: bool) -> None:
@@ -239,8 +241,7 @@ class Attempt:
         """Find out what was used, price it, journal it, settle it. Never raises for a provider."""
         usage = await self._usage()
         amount = None if usage is None else self._amount(usage)
-        usage = usage or TokenUsage()
-        summary = self.summary = self._summary(usage, amount)
+        summary = self.summary = self._summary(usage or TokenUsage(), amount)
         self._tools.journal.append(
             AttemptClosed(
                 record_id=self.plan.record_id,
@@ -248,25 +249,27 @@ class Attempt:
                 resolution="void" if amount is None else "settle",
             )
         )
-        await self._tools.budget.pay(Owed(self.plan.attempt_id, amount, usage))
+        self._settle(amount, usage)
         return summary
 
-    async def not_admitted(self, error: HarmostError) -> AttemptSummary:
-        """Close an attempt that `reserve` refused: nothing was sent.
-
-        A refusal of the budget holds nothing; any other error may have lost its answer: void it.
-        """
-        resolution: Resolution = "none" if isinstance(error, BudgetExhausted) else "void"
+    def not_admitted(self, error: HarmostError) -> AttemptSummary:
+        """Close an attempt that `reserve` refused: nothing was sent, and nothing is held."""
         summary = self._summary(TokenUsage(), None)
         summary = self.summary = msgspec.structs.replace(
             summary, outcome="not_admitted", error=error.message
         )
         self._tools.journal.append(
-            AttemptClosed(record_id=self.plan.record_id, attempt=summary, resolution=resolution)
+            AttemptClosed(record_id=self.plan.record_id, attempt=summary, resolution="none")
         )
-        if resolution == "void":
-            await self._tools.budget.pay(Owed(self.plan.attempt_id, None, None))
         return summary
+
+    def _settle(self, amount: Amount | None, usage: TokenUsage | None) -> None:
+        held, self._held = self._held, None
+        if held is None:  # INVARIANT: an attempt settles once
+            raise RuntimeError(f"attempt `{self.plan.attempt_id}` holds nothing")
+        plan = self.plan
+        told = Told(plan.path, plan.model, self.started_ns)
+        self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
 
     async def _usage(self) -> TokenUsage | None:
         """What the provider bills; None where it bills nothing."""
@@ -366,13 +369,13 @@ class Attempt:
             first_token_ns=self.first_token_ns,
             total_ns=(self._ended_ns or time.monotonic_ns()) - self._clock_ns,
             step_index=plan.step_index,
-            held_usd_nanos=self._held.usd_nanos,
+            held_usd_nanos=self._held.amount.usd_nanos if self._held is not None else 0,
             provider_response_id=self.exchange.response_id,
             price_version=plan.price.version if plan.price is not None else "",
         )
 
 
-def _opened(plan: AttemptPlan, held: Amount, started_ns: int) -> AttemptOpened:
+def _opened(plan: AttemptPlan, held: Held, started_ns: int) -> AttemptOpened:
     return AttemptOpened(
         record_id=plan.record_id,
         attempt_id=plan.attempt_id,
@@ -384,10 +387,12 @@ def _opened(plan: AttemptPlan, held: Amount, started_ns: int) -> AttemptOpened:
         profile=plan.path.profile,
         agent_id=plan.path.agent_id,
         end_user_id=plan.path.end_user_id,
-        held_usd_nanos=held.usd_nanos,
-        held_tokens=held.tokens,
+        held_usd_nanos=held.amount.usd_nanos,
+        held_tokens=held.amount.tokens,
         input_tokens_max=plan.input_tokens_max,
         price=plan.price,
+        epoch=held.epoch,
+        counters=held.counters,
         started_at_ns=started_ns,
         region=plan.model_spec.region,
     )

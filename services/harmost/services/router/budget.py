@@ -1,56 +1,72 @@
-"""The Router's side of the money: reserve before an attempt, settle or void after it.
+"""What a Router's attempts ask of money: hold and settle from leases, wait only where one is short.
 
-A settlement is owed until the Budget service has acknowledged it: it waits in the journal, and is
-sent again until it is taken.
+core/budget/leases.py decides; ledger_sync.py talks to the Budget service. What a settlement owes the
+ledger is in the journal before the caller hears of the end, and is told until it is acknowledged.
 """
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncGenerator, Awaitable
+import time
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
-from harmost.budget.v1 import budget_pb2, budget_pb2_grpc
-from harmost.core.audit.rows import SettleAcked
-from harmost.core.budget.nodes import Amount, BudgetPath
-from harmost.core.errors import Conflict, HarmostError, NotFound, ServiceUnavailable
+from harmost.budget.v1 import budget_pb2
+from harmost.core.audit.recovery import Unsettled
+from harmost.core.budget import denial
+from harmost.core.budget.lease import Amounts
+from harmost.core.budget.leases import LeaseBook, Miss
+from harmost.core.budget.ledger import Hold
+from harmost.core.budget.ledger import reserve as reserve_nowhere
+from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit
+from harmost.core.budget.router_lease import Lease
+from harmost.core.budget.thresholds import Advice, UsedShare, advise
+from harmost.core.budget.window import WindowBounds
+from harmost.core.errors import HarmostError, ServiceUnavailable
 from harmost.core.usage import TokenUsage
-from harmost.services.convert.usage import usage_to_proto
 from harmost.services.interceptors.errors import error_of
 from harmost.services.journal.journal import Journal
+from harmost.services.router.epochs import Epochs
+from harmost.services.router.lease_convert import Told, closed_attempt
+from harmost.services.router.ledger_sync import LedgerSync
 
-__all__ = ["BudgetClient", "Held", "Owed"]
+__all__ = ["BudgetClient", "Held"]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
+# A lease that is short is asked for once, and its answer waited for so long at the most. A commit
+# takes milliseconds; beyond this a caller is better served by a denial.
+MISS_TIMEOUT_S = 1.0
+# Where the Budget service is known not to answer.
+MISS_TIMEOUT_CUT_OFF_S = 0.05
+ROUNDS_MAX = 4  # others may take what was granted before who waited for it wakes
 RPC_TIMEOUT_S = 2.0
-RETRY_MIN_S = 0.2
-RETRY_MAX_S = 5.0
-OWED_MAX = 100_000  # beyond it new attempts are refused: the ledger is too far behind
 
 
 class Held(NamedTuple):
-    """What was reserved, and what budgets warn of, for people."""
+    """What was reserved, out of which leases, and what budgets warn of, for people."""
 
     amount: Amount
     warnings: tuple[str, ...]
+    hold: Hold
+    book: LeaseBook | None
 
+    @property
+    def epoch(self) -> int:
+        """That of its leases; 0: none hold for it."""
+        return self.book.epoch if self.book is not None else 0
 
-class Owed(NamedTuple):
-    """A settlement (`amount` set) or a void (None) that the ledger has yet to take."""
-
-    attempt_id: str
-    amount: Amount | None
-    usage: TokenUsage | None
+    @property
+    def counters(self) -> tuple[int, ...]:
+        """Its leases."""
+        return tuple(counter.id for counter in self.hold.counters)
 
 
 class BudgetClient:
-    """Reserves, settles and voids; keeps what is owed until it is acknowledged."""
+    """One slot's money. `reserve` awaits nothing where leases suffice; the rest never awaits."""
 
     def __init__(
         self,
@@ -58,134 +74,222 @@ class BudgetClient:
         *,
         metadata: tuple[tuple[str, str], ...],
         journal: Journal,
+        slot: Path,
+        miss_timeout_s: float = MISS_TIMEOUT_S,
     ) -> None:
-        self._stub = budget_pb2_grpc.BudgetServiceStub(channel)
-        self._metadata = metadata
-        self._journal = journal
-        self._owed: dict[str, Owed] = {}
+        self._miss_timeout_s = miss_timeout_s
+        self._sync = LedgerSync(
+            channel, metadata=metadata, journal=journal, epochs=Epochs(slot), router=slot.name
+        )
+        self._limits: BudgetLimits | None = None
+        self._advises = False  # any limit asks for more than a warning
         self.held: dict[str, int] = {}  # nano-USD by attempt, of attempts that are under way
-        self._wake = asyncio.Event()
+        self.misses = 0  # attempts that waited for the Budget service
 
     @property
     def owed(self) -> int:
         """Settlements that the ledger has yet to take."""
-        return len(self._owed)
+        return self._sync.owed
+
+    @property
+    def messages(self) -> int:
+        """Messages that were sent to the ledger."""
+        return self._sync.messages
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Send what is owed until the block ends; then try once more."""
-        async with asyncio.TaskGroup() as tasks:
-            payer = tasks.create_task(self._pay_forever(), name="router.budget.pay")
-            try:
-                yield
-            finally:
-                payer.cancel()
-        await self._pay_all()
+        """Talk to the Budget service until the block ends; then tell it once more what is owed."""
+        async with self._sync.running():
+            yield
+
+    def use(self, limits: BudgetLimits) -> None:
+        """From now on `limits` hold."""
+        self._limits = limits
+        self._advises = any(
+            limit.cheaper_at_permille or limit.throttle_at_permille for limit in limits.all
+        )
+        self._sync.use(limits)
 
     async def reserve(
         self, attempt_id: str, path: BudgetPath, model: str, amount: Amount, minimum: Amount
     ) -> Held:
-        """Hold `amount`, or less down to `minimum`, at every level of `path`.
+        """Hold `amount`, or where there is no more, less down to `minimum`, at every level of `path`.
 
-        Raises `BudgetExhausted`, or `ServiceUnavailable` when there is no answer: without one a
-        budget is not known to hold.
+        Raises `BudgetExhausted`, or `ServiceUnavailable` where the leases do not suffice and the
+        Budget service does not answer.
         """
-        if len(self._owed) >= OWED_MAX:
-            raise ServiceUnavailable(
-                f"{len(self._owed)} settlements wait for the Budget service: see that it runs"
-            )
-        request = budget_pb2.ReserveRequest(
-            attempt_id=attempt_id,
-            path=_path(path),
-            model=model,
-            amount=_amount(amount),
-            minimum=_amount(minimum),
-        )
-        answer = await _call(
-            self._stub.Reserve(request, metadata=self._metadata, timeout=RPC_TIMEOUT_S)
-        )
-        held = Amount(answer.held.usd_nanos, answer.held.tokens, amount.price_unknown)
+        self._check(path, model, amount)
+        found = self._reserve_here(path, amount, minimum)
+        if isinstance(found, Miss):
+            self.misses += 1
+            found = await self._reserve_there(found, path, amount, minimum)
+        held = Amount(found.hold.usd_nanos, found.hold.tokens, amount.price_unknown)
         self.held[attempt_id] = held.usd_nanos
-        return Held(held, tuple(_warning(warning) for warning in answer.warnings))
+        warns = self._advice(path, found.book).warns
+        return found._replace(amount=held, warnings=tuple(map(_warning, warns)))
 
-    async def pay(self, owed: Owed) -> None:
-        """Settle or void. Never raises for a ledger that does not answer: then it stays owed."""
-        self._owed[owed.attempt_id] = owed
-        self.held.pop(owed.attempt_id, None)
-        try:
-            await self._paid(owed)
-        finally:  # a caller that is cancelled here owes it all the same
-            if owed.attempt_id in self._owed:
-                self._wake.set()
+    def advice(self, path: BudgetPath) -> Advice:
+        """What budgets of `path` ask for before they are used up, by what is known here. No message.
 
-    async def _paid(self, owed: Owed) -> bool:
-        try:
-            await _call(self._send(owed))
-        except (NotFound, Conflict) as error:
-            # Never reserved, or taken before in another form: the ledger's word is final. A void
-            # of what was never reserved is what a kill between the two leaves: nothing to tell.
-            level = logging.DEBUG if owed.amount is None else logging.WARNING
-            log.log(level, "settlement of `%s` is not taken: %s", owed.attempt_id, error)
-        except HarmostError as error:
-            log.info("settlement of `%s` waits: %s", owed.attempt_id, error)
-            return False
-        self._owed.pop(owed.attempt_id, None)
-        self._journal.append(SettleAcked(attempt_id=owed.attempt_id))
-        return True
+        A path that no attempt was charged to yet is not known.
+        """
+        return self._advice(path, self._sync.book) if self._advises else Advice()
 
-    def _send(self, owed: Owed) -> Awaitable[object]:
-        if owed.amount is None:
-            void = budget_pb2.VoidRequest(attempt_id=owed.attempt_id)
-            return self._stub.Void(void, metadata=self._metadata, timeout=RPC_TIMEOUT_S)
-        settle = budget_pb2.SettleRequest(
-            attempt_id=owed.attempt_id,
-            amount=_amount(owed.amount),
-            usage=usage_to_proto(owed.usage or TokenUsage()),
+    def settle(
+        self,
+        attempt_id: str,
+        held: Held,
+        told: Told,
+        *,
+        amount: Amount | None,
+        usage: TokenUsage | None,
+    ) -> None:
+        """Post what was used, None: nothing; the ledger is told within a second."""
+        self.held.pop(attempt_id, None)
+        closed = closed_attempt(
+            attempt_id,
+            told,
+            held=held.amount,
+            amount=amount,
+            usage=usage,
+            counters=held.counters,
         )
-        return self._stub.Settle(settle, metadata=self._metadata, timeout=RPC_TIMEOUT_S)
+        self._sync.close(attempt_id, held.hold, held.book, _used(held.amount, amount), closed)
 
-    async def _pay_forever(self) -> None:
-        delay_s = RETRY_MIN_S
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
-            if await self._pay_all():
-                self._wake.clear()
-                delay_s = RETRY_MIN_S
-            else:
-                delay_s = min(delay_s * 2, RETRY_MAX_S)
+    def recover(self, ended: Iterable[Unsettled]) -> None:
+        """Tell the ledger what the journal knows of epochs before; once, before attempts are made."""
+        self._sync.recover(ended)
 
-    async def _pay_all(self) -> bool:
-        """True when nothing is owed. Stops at the first that is not taken: the others wait too."""
-        for owed in list(self._owed.values()):
-            if not await self._paid(owed):
-                return False
-        return True
+    async def claim(self, owner: str, key: str, digest: bytes, record_id: str) -> None:
+        """Claim an idempotency key for a call; `Conflict` or `AlreadyExists` where one has it."""
+        request = budget_pb2.ClaimKeyRequest(
+            owner=owner,
+            key=key,
+            digest=digest,
+            record_id=record_id,
+            router_id=self._sync.router,
+            epoch=self._sync.epoch,
+        )
+        try:
+            await self._sync.stub.ClaimKey(
+                request, metadata=self._sync.metadata, timeout=RPC_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            cause = error_of(error, service="Budget")
+            if isinstance(cause, ServiceUnavailable):
+                self._sync.release(record_id)  # it may be claimed: the answer is lost
+            raise cause from None
+        except asyncio.CancelledError:
+            self._sync.release(record_id)
+            raise
+
+    async def ended(self, record_id: str) -> None:
+        """Tell that a call with a key has ended, and wait for that to be known, for a short while."""
+        await self._sync.ended(record_id, timeout_s=self._miss_timeout_s)
+
+    # --- How ------------------------------------------------------------------------------------------
+
+    def _check(self, path: BudgetPath, model: str, amount: Amount) -> None:
+        if self._sync.full:
+            raise ServiceUnavailable(
+                f"{self.owed} settlements wait for the Budget service: see that it runs"
+            )
+        if self._limits is None:
+            raise ServiceUnavailable("no snapshot of the budgets has arrived yet: try again")
+        if amount.price_unknown:
+            for limit in self._limits.on_path(path):
+                if limit.hard and limit.unit is Unit.USD_NANOS:
+                    raise denial.price_unknown(model, limit)
+
+    def _reserve_here(self, path: BudgetPath, amount: Amount, minimum: Amount) -> Held | Miss:
+        book = self._sync.book
+        if book is None:
+            return self._reserve_nowhere(path, amount)
+        found = book.reserve(path, amount, minimum, clock_ns=time.monotonic_ns())
+        return found if isinstance(found, Miss) else Held(amount, (), found, book)
+
+    def _reserve_nowhere(self, path: BudgetPath, amount: Amount) -> Held | Miss:
+        """Without any lease: what meets no hard limit is admitted, and told when that is possible."""
+        limits = self._limits.on_path(path) if self._limits is not None else ()
+        first_hard = next((limit for limit in limits if limit.hard), None)
+        if first_hard is not None:
+            return Miss(first_hard, None, denied=False, sequence=0)
+        hold = reserve_nowhere(
+            (),
+            usd_nanos=amount.usd_nanos,
+            tokens=amount.tokens,
+            minimum_usd_nanos=0,
+            minimum_tokens=0,
+        )
+        assert isinstance(hold, Hold)  # INVARIANT: no counter, so none has too little
+        return Held(amount, (), hold, None)
+
+    async def _reserve_there(
+        self, miss: Miss, path: BudgetPath, amount: Amount, minimum: Amount
+    ) -> Held:
+        """Wait for the ledger's word on the lease that is short."""
+        timeout_s = self._miss_timeout_s if self._sync.connected else MISS_TIMEOUT_CUT_OFF_S
+        rounds = 0
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not miss.denied and rounds < ROUNDS_MAX:
+                    rounds += 1
+                    await self._sync.answered(miss.sequence)
+                    found = self._reserve_here(path, amount, minimum)
+                    if isinstance(found, Held):
+                        return found
+                    miss = found
+        except TimeoutError:
+            found = self._reserve_nowhere(path, amount)
+            if isinstance(found, Held):
+                return found
+            raise ServiceUnavailable(
+                f"budget `{miss.limit.budget}` of `{miss.limit.node}` has no lease left here and the "
+                "Budget service does not answer: see that it runs"
+            ) from None
+        raise self._denied(miss, minimum)
+
+    def _denied(self, miss: Miss, minimum: Amount) -> HarmostError:
+        limit, lease = miss.limit, miss.lease
+        if lease is None:
+            return ServiceUnavailable(
+                f"the Budget service does not know budget `{limit.budget}` yet: try again"
+            )
+        return denial.exhausted(
+            limit,
+            available=lease.limit - lease.used + lease.counter.available,
+            requested=denial.in_unit(minimum, limit.unit),
+            resets_at_ns=lease.end_ns if limit.window != "total" else 0,
+        )
+
+    def _advice(self, path: BudgetPath, book: LeaseBook | None) -> Advice:
+        if book is None:
+            return Advice()
+        shares = (
+            UsedShare(limit, _used_permille(lease), WindowBounds(lease.start_ns, lease.end_ns))
+            for limit, lease in book.leases(path)
+        )
+        return advise(shares, now_ns=time.time_ns())
 
 
-async def _call(call: Awaitable[T]) -> T:
-    try:
-        return await call
-    except grpc.aio.AioRpcError as error:
-        raise error_of(error, service="Budget") from None
+def _used_permille(lease: Lease) -> int:
+    # Of a hard limit the ledger counts what it lent as used: here is known what of it is free. Of a
+    # soft one it lends nothing: here is known what it has not been told of.
+    counter = lease.counter
+    if counter.hard:
+        used = lease.used - max(0, counter.available)
+    else:
+        used = lease.used + counter.held + counter.settled - lease.posted
+    return used * 1_000 // max(lease.limit, 1)
 
 
-def _path(path: BudgetPath) -> budget_pb2.BudgetPath:
-    return budget_pb2.BudgetPath(
-        tenant=path.tenant,
-        profile=path.profile,
-        agent_id=path.agent_id,
-        end_user_id=path.end_user_id,
-    )
+def _warning(share: UsedShare) -> str:
+    return f"budget `{share.limit.budget}` is used to {share.used_permille / 10:.1f} %"
 
 
-def _amount(amount: Amount) -> budget_pb2.Amount:
-    return budget_pb2.Amount(
-        usd_nanos=amount.usd_nanos,
-        tokens=amount.tokens,
-        price_unknown=amount.price_unknown,
-    )
-
-
-def _warning(warning: budget_pb2.BudgetWarning) -> str:
-    return f"budget `{warning.budget}` is used to {warning.used_permille / 10:.1f} %"
+def _used(held: Amount, amount: Amount | None) -> Amounts | None:
+    """What is posted: of an amount without a price, what was held for it."""
+    if amount is None:
+        return None
+    usd_nanos = held.usd_nanos if amount.price_unknown else amount.usd_nanos
+    return Amounts(usd_nanos, amount.tokens, 1)

@@ -30,6 +30,7 @@ from harmost.core.errors import (
     Killed,
     PolicyDenied,
     ProviderFailed,
+    RateLimited,
 )
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision
@@ -52,6 +53,7 @@ from harmost.services.router.turn import (
     merged,
     output_tokens_max,
     redact,
+    throttled,
 )
 
 __all__ = ["Mission", "MissionTools"]
@@ -89,6 +91,12 @@ class Mission:
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
+        self._path = BudgetPath(
+            tenant=call.tenant,
+            profile=call.profile,
+            agent_id=call.agent_id,
+            end_user_id=call.end_user_id,
+        )
         self._outputs: dict[str, Mapping[str, Any]] = {}
         self._steps: list[str] = []
         self._attempts: list[Attempt] = []
@@ -177,7 +185,18 @@ class Mission:
             if decision.effect == "deny":
                 raise denied(decision)
             turn, decision = redact(turn, decision)
-            decision = choose(self.call, step, turn, decision, self._snapshot, now_s=now_s)
+            advice = self._tools.attempt.budget.advice(self._path)
+            if advice.throttle is not None and not started:  # what is begun is not cut in two
+                raise throttled(advice.throttle)
+            decision = choose(
+                self.call,
+                step,
+                turn,
+                decision,
+                self._snapshot,
+                now_s=now_s,
+                cheaper=advice.cheaper,
+            )
             self._decision = merged(before, decision)
             if not started:
                 started = True
@@ -208,10 +227,10 @@ class Mission:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
                 refused = error
-                await attempt.not_admitted(error)
+                attempt.not_admitted(error)
                 continue
             except HarmostError as error:
-                await attempt.not_admitted(error)
+                attempt.not_admitted(error)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
             try:
@@ -245,12 +264,7 @@ class Mission:
             model_spec=spec,
             endpoint=self._endpoints.get(spec.provider, spec.region),
             price=self._snapshot.prices.at(self._now_s())[model],
-            path=BudgetPath(
-                tenant=call.tenant,
-                profile=call.profile,
-                agent_id=call.agent_id,
-                end_user_id=call.end_user_id,
-            ),
+            path=self._path,
             messages=turn.messages,
             generation=call.generation,
             input_tokens=turn.input_tokens,
@@ -403,4 +417,5 @@ class Mission:
 def _status_of(error: HarmostError) -> MissionStatus:
     if isinstance(error, PolicyDenied):
         return "policy_denied"
-    return "budget_denied" if isinstance(error, BudgetExhausted) else "failed"
+    # Nothing inside a mission is rate limited but by a budget's pace.
+    return "budget_denied" if isinstance(error, BudgetExhausted | RateLimited) else "failed"

@@ -6,7 +6,7 @@ can be asked; else the full hold is settled and marked as estimated, since money
 
 import logging
 
-from harmost.core.audit.recovery import interrupted_record
+from harmost.core.audit.recovery import Unsettled, interrupted_record
 from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptOpened,
@@ -19,7 +19,6 @@ from harmost.core.errors import NotFound
 from harmost.core.usage import TokenUsage
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
-from harmost.services.router.budget import Owed
 from harmost.services.upstream.upstream import Billed, Unavailable
 
 __all__ = ["recover"]
@@ -31,6 +30,7 @@ async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
     """Close every open attempt and mission of the journal; pay what is owed."""
     found = tools.journal.recovered
     if not (found.unsettled or found.open_attempts or found.open_missions):
+        tools.budget.recover(())
         return
     log.warning(
         "recovering: %d attempts and %d missions were open, %d settlements owed",
@@ -38,19 +38,19 @@ async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
         len(found.open_missions),
         len(found.unsettled),
     )
-    closed: dict[str, list[AttemptSummary]] = {}
-    for row in found.open_attempts:
-        closed.setdefault(row.record_id, []).append(await _close(row, tools, endpoints))
+    closed = [Unsettled(await _close(row, tools, endpoints), row) for row in found.open_attempts]
     for mission in found.open_missions:
         opened = mission.opened
-        attempts = (*mission.attempts, *closed.get(opened.record_id, ()))
+        interrupted = (
+            one.closed.attempt for one in closed if one.closed.record_id == opened.record_id
+        )
+        attempts = (*mission.attempts, *interrupted)
         tools.journal.append(MissionClosed(record=interrupted_record(opened, attempts)))
     await tools.journal.sync()
-    for ended in found.unsettled:
-        await tools.budget.pay(_owed(ended))
+    tools.budget.recover((*found.unsettled, *closed))
 
 
-async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) -> AttemptSummary:
+async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) -> AttemptClosed:
     usage = await _usage(row, tools, endpoints)
     amount = None if usage is None else _amount(row, usage)
     summary = AttemptSummary(
@@ -72,8 +72,7 @@ async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) 
         resolution="void" if amount is None else "settle",
     )
     tools.journal.append(closed)
-    await tools.budget.pay(Owed(row.attempt_id, amount, usage))
-    return summary
+    return closed
 
 
 async def _usage(
@@ -103,12 +102,3 @@ def _amount(row: AttemptOpened, usage: TokenUsage) -> Amount:
     if not usage.exact:
         return Amount(row.held_usd_nanos, usage.total_tokens)
     return Amount(cost_usd_nanos(row.price, usage), usage.total_tokens)
-
-
-def _owed(row: AttemptClosed) -> Owed:
-    """What a closed attempt still owes. A model without a price owes tokens only."""
-    attempt = row.attempt
-    if row.resolution == "void":
-        return Owed(attempt.attempt_id, None, None)
-    amount = Amount(attempt.cost_usd_nanos, attempt.usage.total_tokens)
-    return Owed(attempt.attempt_id, amount, attempt.usage)

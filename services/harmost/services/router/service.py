@@ -8,8 +8,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import grpc
@@ -23,7 +23,7 @@ from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.tenants import visible
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.services.interceptors.principal import Principal, current_principal
-from harmost.services.router.admission import IdempotencyKeys, InFlight
+from harmost.services.router.admission import InFlight
 from harmost.services.router.convert import AnyChatRequest, call_of, chat_response
 from harmost.services.router.events import Finished
 from harmost.services.router.listeners import Nobody, listening
@@ -52,7 +52,6 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self._tools = tools
         self._tls = tls
         self._in_flight = InFlight()
-        self._keys = IdempotencyKeys()
         self._missions = RunningMissions()
         snapshots.on_stop(self._stop)
         self._closing: asyncio.TaskGroup | None = None
@@ -66,14 +65,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     async def StreamChat(  # type: ignore[override] # it writes to its call by itself
         self, request: router_pb2.StreamChatRequest, context: Context
     ) -> None:
-        async with listening(context) as listener:
-            with self._admitted(request, context) as mission:
-                _raise_if_broken(await mission.run(listener))
+        async with listening(context) as listener, self._admitted(request, context) as mission:
+            _raise_if_broken(await mission.run(listener))
 
     async def Chat(
         self, request: router_pb2.ChatRequest, context: Context
     ) -> router_pb2.ChatResponse:
-        with self._admitted(request, context) as mission:
+        async with self._admitted(request, context) as mission:
             finished = await mission.run(Nobody())
             _raise_if_broken(finished)
             return chat_response(mission.text, finished)
@@ -141,8 +139,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
 
     # --- admit --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _admitted(self, request: AnyChatRequest, context: Context) -> Generator[Mission]:
+    @asynccontextmanager
+    async def _admitted(self, request: AnyChatRequest, context: Context) -> AsyncGenerator[Mission]:
         """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
         principal, snapshot = current_principal(), self._snapshots.current()
         call = self._admit(request, principal, snapshot)
@@ -155,23 +153,32 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self._in_flight.enter(call.tenant, snapshot.catalog.tenants)
         mission: Mission | None = None
         try:
-            digest = _digest(request) if call.idempotency_key else b""
-            owner = f"{principal.tenant}:{principal.name}"  # names are unique within a tenant
-            with self._keys.claimed(owner, call.idempotency_key, digest, record_id):
-                mission = Mission(
-                    call,
-                    record_id=record_id,
-                    snapshot=snapshot,
-                    tools=self._tools,
-                    tls=self._tls,
-                )
-                with self._missions.running(mission, principal):
-                    yield mission
+            if call.idempotency_key:
+                await self._claim(request, call, principal, record_id)
+            mission = Mission(
+                call,
+                record_id=record_id,
+                snapshot=snapshot,
+                tools=self._tools,
+                tls=self._tls,
+            )
+            with self._missions.running(mission, principal):
+                yield mission
         finally:
-            if mission is None or not mission.open:
-                self._in_flight.leave(call.tenant)
-            else:
+            if mission is not None and mission.open:
                 self._abandon(mission, context)
+            else:
+                self._in_flight.leave(call.tenant)
+                if mission is not None and call.idempotency_key:
+                    await self._tools.attempt.budget.ended(record_id)
+
+    async def _claim(
+        self, request: AnyChatRequest, call: Call, principal: Principal, record_id: str
+    ) -> None:
+        """Make the call's key stand for it alone, whichever Router is asked next."""
+        owner = f"{principal.tenant}:{principal.name}"  # names are unique within a tenant
+        budget = self._tools.attempt.budget
+        await budget.claim(owner, call.idempotency_key, _digest(request), record_id)
 
     def _admit(
         self, request: AnyChatRequest, principal: Principal, snapshot: CompiledSnapshot
@@ -218,6 +225,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             log.exception("abandoned mission `%s` could not be closed", mission.record_id)
         finally:
             self._in_flight.leave(mission.call.tenant)
+            if mission.call.idempotency_key:
+                await self._tools.attempt.budget.ended(mission.record_id)
 
 
 def _charged(

@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
+from harmost.core.budget.thresholds import Throttle
 from harmost.core.chat import Call, Message
-from harmost.core.errors import PolicyDenied
+from harmost.core.errors import PolicyDenied, RateLimited
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.engine import Candidate
@@ -34,6 +36,7 @@ __all__ = [
     "merged",
     "output_tokens_max",
     "redact",
+    "throttled",
 ]
 
 # What each model of the snapshot costs now; None: not known.
@@ -164,8 +167,12 @@ def choose(
     snapshot: CompiledSnapshot,
     *,
     now_s: int,
+    cheaper: BudgetLimit | None = None,
 ) -> Decision:
-    """The decision with its candidates in the order to try them; raises when none is left."""
+    """The decision with its candidates in the order to try them; raises when none is left.
+
+    `cheaper` is the budget that asks for cheaper models to come first; None: none does.
+    """
     models = snapshot.catalog.models
     kept, left_out = chosen(
         decision.candidates,
@@ -175,11 +182,30 @@ def choose(
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
+        cheaper_first=cheaper is not None,
     )
     if not kept:
         raise _none_fits(call.profile, left_out)
+    hits = decision.hits
+    if cheaper is not None and kept != tuple(n for n in decision.candidates if n in kept):
+        hits += (_cheaper_first(cheaper),)
     return msgspec.structs.replace(
-        decision, candidates=kept, exclusions=decision.exclusions + left_out
+        decision, hits=hits, candidates=kept, exclusions=decision.exclusions + left_out
+    )
+
+
+def throttled(throttle: Throttle) -> RateLimited:
+    """The error that tells a budget's pace, and when to come again."""
+    limit, retry_after_s = throttle.limit, throttle.retry_after_ns / 1e9
+    return RateLimited(
+        f"budget `{limit.budget}` of `{limit.node}` is used ahead of its time and gives out the rest "
+        f"evenly: come again in {retry_after_s:.0f} s, or raise its limit",
+        retry_after_s=retry_after_s,
+        details={
+            "budget": limit.budget,
+            "node": limit.node,
+            "throttle_at_percent": str(limit.throttle_at_permille // 10),
+        },
     )
 
 
@@ -229,6 +255,16 @@ def _candidate(name: str, snapshot: CompiledSnapshot, prices: Prices) -> Candida
     provider = snapshot.catalog.providers[model.provider].spec
     facts = candidate_facts(name, model, model.provider, provider, prices[name])
     return Candidate(name, facts)
+
+
+def _cheaper_first(limit: BudgetLimit) -> RuleHit:
+    return RuleHit(
+        policy=f"budget {limit.budget}",
+        rule="cheaper_at_percent",
+        effect="cap_price",
+        mode="warn",
+        message=f"from {limit.cheaper_at_permille // 10} % of `{limit.node}` on, cheaper models come first",
+    )
 
 
 def _none_fits(profile: str, left_out: Sequence[Exclusion]) -> PolicyDenied:

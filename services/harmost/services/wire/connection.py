@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from . import compression, status
+from .detention import RESETS_BURST, RESETS_PER_S
 from .engine import (
     ENHANCE_YOUR_CALM,
     NO_ERROR,
@@ -40,12 +41,10 @@ _CONTENT_TYPES = frozenset(
     {b"application/grpc", b"application/grpc+proto", b"application/grpc+json"}
 )
 
-# What one turn of the loop takes of one connection when others may be waiting.
-_SLICE_BYTES = 4096
-_RESET_SLICE_BYTES = 512
+# A large read is taken in pieces: what one piece can begin and reset holds the loop for 1 ms.
+_SLICE_BYTES = 1024
+_DETAINED_SLICE_BYTES = 128
 _TURN_CALLS_MAX = 64
-_TURN_RESETS_MAX = 16
-_RESET_DELAY_S = 0.005
 
 
 class Owner(Protocol):
@@ -63,6 +62,10 @@ class Owner(Protocol):
 
     def gone(self, connection: "Connection") -> None:
         """The connection is closed."""
+        ...
+
+    def detain(self, connection: "Connection") -> bool:
+        """Have a connection that resets too much wait for its turns; False when too many do."""
         ...
 
 
@@ -85,9 +88,13 @@ class Connection(asyncio.Protocol):
         self._begin: Callable[[Stream], None] = owner.begin
         self._transport: asyncio.Transport | None = None
         self._paused = False
-        self._backlog = bytearray()  # read, and not yet given to the engine
-        self._begun = 0  # calls begun, and streams reset, in this turn
-        self._resets = 0
+        self._backlog = b""  # read, and from `_taken` on not yet given to the engine
+        self._taken = 0
+        self._is_waiting = False  # the socket is not read until the backlog is
+        self._begun = 0  # calls, in this turn
+        self.resets = 0  # streams, ever
+        self._resets_usual = 0.0  # of these, what was no more than is usual at `_looked_s`
+        self._looked_s = loop.time()
         self._blocked: list[Stream] = []  # wait for room
         self._unread: list[Stream] = []  # answered before the request ended
         self._deferred: list[Stream] = []  # began while congested
@@ -136,10 +143,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer; answers to them go out at the end of the turn."""
         self.lifetime.heard = True
-        if self._backlog:
-            self._backlog += data
-        elif len(data) > _SLICE_BYTES:
-            self._receive_slices(data)
+        if self._is_waiting:
+            self._backlog = self._backlog[self._taken :] + data
+            self._taken = 0
+        elif len(data) > _SLICE_BYTES or self.resets - self._resets_usual > RESETS_BURST:
+            self._backlog, self._taken = data, 0
+            self._read_slices()
         else:
             self._receive(data)
 
@@ -159,40 +168,65 @@ class Connection(asyncio.Protocol):
             self.loop.call_soon(self._flush)
         return True
 
-    def _receive_slices(self, data: bytes) -> None:
-        """Take a large read piece by piece, and no more in this turn than is fair to others.
+    def _read_slices(self) -> None:
+        """Take what was read piece by piece, and no more in this turn than is fair to others.
 
         A peer that opens or resets streams by the thousand in one read would hold the loop for
-        tens of milliseconds; one that resets is made to wait, too.
+        tens of milliseconds. One that opens them goes on in the next turn, one that resets waits.
         """
-        size = _RESET_SLICE_BYTES if self._resets > _TURN_RESETS_MAX else _SLICE_BYTES
         self._begun = 0
-        self._resets //= 2  # suspicion fades over some turns
-        view = memoryview(data)
-        for start in range(0, len(data), size):
-            end = start + size
-            if not self._receive(view[start:end]):
+        while self._taken < len(self._backlog):
+            if self._resets_unusually():
+                self._detain()
                 return
-            if self._begun > _TURN_CALLS_MAX or self._resets > _TURN_RESETS_MAX:
-                self._postpone(data[end:])
+            if self._begun > _TURN_CALLS_MAX:
+                self._wait()
+                self.loop.call_soon(self._read_slices)
                 return
+            if not self._take(_SLICE_BYTES):
+                return
+        self._read_all()
 
-    def _postpone(self, rest: bytes) -> None:
-        wire = self._transport
-        if wire is None:
-            return
-        if rest:
-            self._backlog += rest
-            wire.pause_reading()
-            delay_s = _RESET_DELAY_S if self._resets > _TURN_RESETS_MAX else 0.0
-            self.loop.call_later(delay_s, self._receive_backlog)
+    def read_on(self, resets_max: int) -> tuple[int, bool]:
+        """As `Detained.read_on` says; called by the detention."""
+        begin = self.resets
+        while self._taken < len(self._backlog) and self.resets - begin < resets_max:
+            if not self._take(_DETAINED_SLICE_BYTES):
+                return self.resets - begin, False
+        has_more = self._taken < len(self._backlog)
+        if not has_more:
+            self._read_all()
+        return self.resets - begin, has_more
 
-    def _receive_backlog(self) -> None:
-        data = bytes(self._backlog)
-        self._backlog.clear()
-        self._receive_slices(data)
-        if not self._backlog and self._transport is not None:
-            self._transport.resume_reading()
+    def _take(self, size: int) -> bool:
+        start, self._taken = self._taken, self._taken + size
+        return self._receive(memoryview(self._backlog)[start : self._taken])
+
+    def _read_all(self) -> None:
+        self._backlog, self._taken = b"", 0
+        if self._is_waiting:
+            self._is_waiting = False
+            if self._transport is not None:
+                self._transport.resume_reading()
+
+    def _wait(self) -> None:
+        if not self._is_waiting and self._transport is not None:
+            self._is_waiting = True
+            self._transport.pause_reading()
+
+    def _detain(self) -> None:
+        self._wait()
+        if not self._owner.detain(self):
+            self.terminate()
+
+    def _resets_unusually(self) -> bool:
+        if self.resets - self._resets_usual <= RESETS_BURST:
+            return False
+        now_s = self.loop.time()
+        earned = (now_s - self._looked_s) * RESETS_PER_S
+        self._looked_s = now_s
+        self._resets_usual = min(self._resets_usual + earned, float(self.resets))
+        return self.resets - self._resets_usual > RESETS_BURST
 
     # --- Events ----------------------------------------------------------------------------------
 
@@ -212,7 +246,7 @@ class Connection(asyncio.Protocol):
                 if stream is not None:
                     stream.lost()
             elif isinstance(event, StreamReset):
-                self._resets += 1  # the StreamClosed that follows ends the call
+                self.resets += 1  # the StreamClosed that follows ends the call
             else:
                 self._control(event)
 

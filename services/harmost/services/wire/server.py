@@ -11,6 +11,7 @@ import grpc
 from . import addresses, status
 from .calls import Calls, StreamHandler
 from .connection import Connection
+from .detention import Detention
 from .limits import Limits
 from .tls import TlsContext, TlsFiles
 
@@ -55,6 +56,7 @@ class Server(grpc.aio.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._certificates_due_s = 0.0
+        self._detention: Detention | None = None
         self._stopping = False
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()  # a connection is gone
@@ -108,6 +110,7 @@ class Server(grpc.aio.Server):
         if self._loop is not None:
             raise RuntimeError("server was started already")
         self._loop = loop = asyncio.get_running_loop()
+        self._detention = Detention(loop)
         for bound, tls in self._sockets:
             extra: dict[str, Any] = {}
             if tls is not None:
@@ -135,6 +138,8 @@ class Server(grpc.aio.Server):
             await self._cut_off()
         if self._ticker is not None:
             self._ticker.cancel()
+        if self._detention is not None:
+            self._detention.stop()
         for bound, _ in self._sockets:
             bound.close()
         self._stopped.set()
@@ -197,3 +202,7 @@ class Server(grpc.aio.Server):
         """A connection is closed."""
         self.connections.discard(connection)
         self._changed.set()
+
+    def detain(self, connection: Connection) -> bool:
+        """Have a connection that resets too much wait for its turns; False when too many do."""
+        return self._detention is not None and self._detention.enter(connection)

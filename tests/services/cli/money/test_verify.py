@@ -121,7 +121,7 @@ def test_a_ledger_that_adds_up_passes(harmost: Any, data: Path) -> None:
         ("DROP INDEX entries_by_key; INSERT INTO entries SELECT (SELECT max(sequence) FROM entries) + 1, "
          "kind, key, fingerprint, created_ns, tenant, profile, agent_id, end_user_id, model, price_unknown, "
          "held_usd_nanos, held_tokens, held_requests, settled_usd_nanos, settled_tokens, settled_requests, "
-         "debt_usd_nanos, debt_tokens, counters, usage, warnings, budget, author, reason"
+         "debt_usd_nanos, debt_tokens, counters, usage, warnings, budget, author, reason, price_version"
          " FROM entries WHERE kind = 2 LIMIT 1", "closes attempt"),
     ],
 )  # fmt: skip
@@ -146,7 +146,7 @@ def test_findings_with_a_row_come_first_and_in_order(
 
 @pytest.mark.parametrize(
     ("page", "offset", "named"),
-    [(1, 0, "page 1"), (5, 0, "page 5"), (12, 8, "page 12")],
+    [(1, 0, "page 1"), (5, 0, "page 5"), (30, 8, "page 30")],
 )
 def test_a_damaged_file_is_named_with_its_page(
     harmost: Any, data: Path, page: int, offset: int, named: str

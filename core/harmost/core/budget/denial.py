@@ -4,44 +4,57 @@ from datetime import UTC, datetime
 
 from harmost.core.budget.nodes import Amount, BudgetLimit, Unit
 from harmost.core.errors import BudgetExhausted
-from harmost.services.budget.counters import Account
 
-__all__ = ["exhausted", "price_unknown"]
+__all__ = ["exhausted", "in_unit", "price_unknown"]
 
 _UNITS = {Unit.USD_NANOS: "usd_nanos", Unit.TOKENS: "tokens", Unit.REQUESTS: "requests"}
 
 
-def exhausted(limit: BudgetLimit, account: Account, least: Amount) -> BudgetExhausted:
-    """`account` has less left than `least`."""
-    requested = {Unit.USD_NANOS: least.usd_nanos, Unit.TOKENS: least.tokens}.get(limit.unit, 1)
-    details = _details(limit, account, requested)
-    until = f"wait until `{details['resets_at']}` or " if details["resets_at"] else ""
+def exhausted(
+    limit: BudgetLimit, *, available: int, requested: int, resets_at_ns: int
+) -> BudgetExhausted:
+    """`limit` has less `available` than what is `requested`; it starts anew then, 0: never."""
+    details = _details(limit, available, requested, resets_at_ns)
+    until = f"wait until `{details['resets_at']}` or " if resets_at_ns else ""
     return BudgetExhausted(
-        f"budget `{limit.budget}` of `{limit.node}` has {_text(limit, account.counter.available)} "
+        f"budget `{limit.budget}` of `{limit.node}` has {_text(limit, available)} "
         f"left of {_text(limit, limit.limit)} {_period(limit)} and {_text(limit, requested)} "
         f"are needed: {until}raise its limit",
         details=details,
     )
 
 
-def price_unknown(model: str, limit: BudgetLimit, account: Account) -> BudgetExhausted:
+def price_unknown(
+    model: str, limit: BudgetLimit, *, available: int = 0, resets_at_ns: int = 0
+) -> BudgetExhausted:
     """A hard ceiling of money cannot bound what has no price."""
     return BudgetExhausted(
         f"the price of model `{model}` is not known: add `price` to its Model document",
-        details={**_details(limit, account, 0), "reason": "price_unknown", "model": model},
+        details={
+            **_details(limit, available, 0, resets_at_ns),
+            "reason": "price_unknown",
+            "model": model,
+        },
     )
 
 
-def _details(limit: BudgetLimit, account: Account, requested: int) -> dict[str, str]:
+def in_unit(amount: Amount, unit: Unit) -> int:
+    """What one attempt of `amount` takes of a limit in `unit`."""
+    return {Unit.USD_NANOS: amount.usd_nanos, Unit.TOKENS: amount.tokens}.get(unit, 1)
+
+
+def _details(
+    limit: BudgetLimit, available: int, requested: int, resets_at_ns: int
+) -> dict[str, str]:
     return {
         "budget": limit.budget,
         "node": limit.node,
         "unit": _UNITS[limit.unit],
         "window": limit.window,
         "limit": str(limit.limit),
-        "available": str(max(0, account.counter.available)),
+        "available": str(max(0, available)),
         "requested": str(requested),
-        "resets_at": _rfc3339(account.resets_at_ns),
+        "resets_at": _rfc3339(resets_at_ns),
     }
 
 
