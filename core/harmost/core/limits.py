@@ -21,6 +21,7 @@ __all__ = [
     "POLICY_ALTERNATIVES_MAX",
     "POLICY_CANDIDATES_MAX",
     "POLICY_LINT_PAIRS_MAX",
+    "POLICY_LINT_RPC_STEPS_MAX",
     "POLICY_LINT_STEPS_MAX",
     "POLICY_ROWS_BYTES_MAX",
     "POLICY_SEARCH_STEPS_MAX",
@@ -65,6 +66,7 @@ POLICY_TESTS_MAX = 10_000
 # minute. Then it says that it does not know.
 POLICY_SEARCH_STEPS_MAX = 5_000
 POLICY_LINT_STEPS_MAX = 3_000_000
+POLICY_LINT_RPC_STEPS_MAX = 300_000  # a service has other work: some ten seconds
 POLICY_LINT_PAIRS_MAX = 20_000  # of rules that are held against each other, some 1 ms each
 # CEL. Longer than any condition that a person reads; cel-cpp itself stops at 100,000.
 CEL_CHARS_MAX = 8_192

@@ -1,9 +1,13 @@
 """A snapshot holds every document compiled, and knows whose key is whose."""
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
+from harmost.core.errors import InvalidDocuments, InvalidInput
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import new_key
 from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
@@ -72,3 +76,82 @@ def test_decisions_name_their_generation(generation: int) -> None:
         compile_snapshot(generation, ()).engine.decide({}, (), now_s=0).snapshot_generation
         == generation
     )
+
+
+GOVERNED = """\
+apiVersion: harmost.dev/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  rules:
+    - {name: no-pan, when: '"pan" in data.classes && model.region != "EEA"', deny: no}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: steps}
+spec:
+  steps:
+    - name: first
+      models: [small]
+      output: {schema: {type: object, properties: {score: {type: integer}}, required: [score]}}
+    - {name: second, models: [small], when: steps.first.score > 3}
+"""
+
+
+def test_a_compiled_policy_is_all_that_is_needed_where_nothing_can_compile(
+    base: tuple[ParsedDocument, ...], parse: Parse
+) -> None:
+    documents = [*base, *parse(GOVERNED)]
+    compiled = compile_snapshot(1, documents).compiled_policy()
+    script = """
+import pickle, sys
+for name in ("cel_expr_python", "harmost.cel"):
+    sys.modules[name] = None
+from harmost.core.policy.match import Candidate
+from harmost.core.resources.parse import parse_sources
+from harmost.core.resources.snapshot import compile_snapshot
+import harmost.services.router.service
+sources, compiled = pickle.load(sys.stdin.buffer)
+snapshot = compile_snapshot(7, parse_sources(sources), compiled_policy=compiled)
+for classes in (["pan"], []):
+    facts = {"data.classes": classes}
+    found = snapshot.engine.decide(facts, [Candidate("small", {})], now_s=0)
+    print(found.effect, found.snapshot_generation)
+print([step.runs({"first": {"score": 4}}) for step in snapshot.steps["steps"]])
+"""
+    sources = [Source(str(n), dump(each.document)) for n, each in enumerate(documents)]
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=pickle.dumps((sources, compiled)),
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr.decode() == ""
+    assert done.stdout.decode().splitlines() == ["deny 7", "allow 7", "[True, True]"]
+
+
+def test_a_compiled_policy_is_the_same_bytes_for_the_same_documents(
+    base: tuple[ParsedDocument, ...], parse: Parse
+) -> None:
+    documents = [*base, *parse(GOVERNED)]
+    compiled = compile_snapshot(1, documents).compiled_policy()
+    assert compile_snapshot(2, documents).compiled_policy() == compiled
+    again = compile_snapshot(3, documents, compiled_policy=compiled)
+    assert again.compiled_policy() == compiled
+
+
+def test_a_damaged_compiled_policy_is_refused(
+    base: tuple[ParsedDocument, ...], parse: Parse
+) -> None:
+    compiled = compile_snapshot(1, [*base, *parse(GOVERNED)]).compiled_policy()
+    for damaged in (compiled[:-1], compiled + b"x", b"\xc1", compiled[: len(compiled) // 2]):
+        with pytest.raises(InvalidInput, match="unreadable"):
+            compile_snapshot(1, base, compiled_policy=damaged)
+
+
+def test_a_compiled_policy_of_other_documents_lacks_their_conditions(
+    base: tuple[ParsedDocument, ...], parse: Parse
+) -> None:
+    compiled = compile_snapshot(1, base).compiled_policy()
+    with pytest.raises(InvalidDocuments, match="was not compiled"):
+        compile_snapshot(1, [*base, *parse(GOVERNED)], compiled_policy=compiled)

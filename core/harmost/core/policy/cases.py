@@ -108,6 +108,11 @@ class PlacedCase(NamedTuple):
             node = found
         return node.place
 
+    def of_tenant(self, tenant: str) -> "PlacedCase":
+        """The same test of a call that is charged to `tenant`."""
+        facts = {**self.case.facts, "request.tenant": tenant}
+        return self._replace(case=msgspec.structs.replace(self.case, facts=facts))
+
     @property
     def now_s(self) -> int | None:
         """When it is decided, in Unix seconds; None: now."""

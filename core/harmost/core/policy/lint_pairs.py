@@ -29,7 +29,12 @@ class _Pairs:
 
     def __init__(self, run: Lint) -> None:
         self._run = run
-        self._live = [rule for rule in run.rules if run.enforced(rule)]
+        dead = {(f.policy, f.rule) for f in run.findings if f.kind == "never-matches"}
+        self._live = [
+            rule
+            for rule in run.rules
+            if run.enforced(rule) and (rule.hit.policy, rule.hit.rule) not in dead
+        ]
         self._allows = [rule for rule in self._live if rule.hit.effect == "allow"]
         self._shadowed: set[int] = set()
         self._pairs = 0

@@ -78,11 +78,14 @@ class Problems:
 
     def raise_any(self) -> None:
         """Raise InvalidDocuments with all that was found, if anything was."""
-        if not self.count:
-            return
+        if self.count:
+            raise self.error()
+
+    def error(self) -> InvalidDocuments:
+        """All that was found, of which there is something."""
         first = self._found[0]
         more = f" (and {self.count - 1} more)" if self.count > 1 else ""
-        raise InvalidDocuments(f"{first.field}: {first.description}{more}", violations=self._found)
+        return InvalidDocuments(f"{first.field}: {first.description}{more}", violations=self._found)
 
 
 def parse_sources(sources: Sequence[Source]) -> tuple[ParsedDocument, ...]:

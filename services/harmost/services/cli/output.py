@@ -3,14 +3,15 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "emit", "line", "note", "safe", "table", "usd"]
+__all__ = ["console", "emit", "line", "note", "progress", "safe", "table", "usd"]
 
 WIDTH_NOT_A_TERMINAL = 200
 # Control characters, C1 included: a model's answer must not drive the terminal. Tab and line end stay.
@@ -42,6 +43,19 @@ def note(text: str) -> None:
     from rich.text import Text
 
     console(stderr=True).print(Text(text, style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str) -> Generator[Callable[[int, int], None]]:
+    """Hears how many `what` of how many are done, and shows it on a terminal's stderr."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what)
+        yield lambda done, of: shown.update(task, completed=done, total=of)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: int = 0) -> None:

@@ -2,13 +2,24 @@
 
 import typer
 
-from harmost.services.cli import policy_kills, policy_replay, policy_status, serve
+from harmost.services.cli import (
+    policy_explain,
+    policy_kills,
+    policy_lint,
+    policy_replay,
+    policy_status,
+    policy_test,
+    serve,
+)
 from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 __all__ = ["app"]
 
 app = typer.Typer(invoke_without_command=True)
 
+app.command("test")(policy_test.run_tests)
+app.command("lint")(policy_lint.lint)
+app.command("explain")(policy_explain.explain)
 app.command("status")(policy_status.status)
 app.command("history")(policy_status.history)
 app.command("rollback")(policy_status.rollback)

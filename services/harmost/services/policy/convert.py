@@ -1,4 +1,4 @@
-"""Documents, facts and traces between the Policy proto and the domain."""
+"""Documents and facts between the Policy proto and the domain."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,9 @@ from google.protobuf import struct_pb2
 
 from harmost.common.v1 import decision_pb2
 from harmost.core.errors import InvalidInput, Violation
-from harmost.core.policy.decision import Decision
-from harmost.core.policy.engine import RuleTrace
+from harmost.core.limits import GRPC_MESSAGE_BYTES_MAX
 from harmost.core.resources.parse import Source
 from harmost.policy.v1 import policy_pb2
-from harmost.services.convert.decision import decision_to_proto, hit_to_proto
 from harmost.services.convert.signed import Signs, sign_snapshot
 from harmost.services.convert.times import time_to_proto
 from harmost.services.policy.documents import ChangeKind, Kept, Key, Running
@@ -23,10 +21,11 @@ __all__ = [
     "resource_to_proto",
     "snapshot_to_proto",
     "sources_from_proto",
-    "traces_to_proto",
 ]
 
 DEPTH_MAX = 4  # a fact is a value, a list or a map of values
+# Of a message with a snapshot: its signature and what is around it.
+_MARGIN_BYTES = 64 * 1024
 _CHANGES: Mapping[ChangeKind, "policy_pb2.ChangeKind.ValueType"] = {
     "added": policy_pb2.CHANGE_KIND_ADDED,
     "changed": policy_pb2.CHANGE_KIND_CHANGED,
@@ -70,7 +69,10 @@ def snapshot_to_proto(running: Running, signer: Signs) -> policy_pb2.Snapshot:
         resources=[resource_to_proto(kept) for kept in running.documents.values()],
         published_at=time_to_proto(running.published.published_at_ms * 1_000_000),
         source_revision=running.published.source_revision,
+        compiled_policy=running.snapshot.compiled_policy(),
     )
+    if snapshot.ByteSize() > GRPC_MESSAGE_BYTES_MAX - _MARGIN_BYTES:
+        snapshot.compiled_policy = b""  # watchers then compile the documents themselves
     sign_snapshot(snapshot, signer)
     return snapshot
 
@@ -91,21 +93,6 @@ def generation_to_proto(published: Published) -> policy_pb2.Generation:
 def facts_from_proto(facts: decision_pb2.Facts) -> dict[str, object]:
     """The request facts as builtins; numbers are floats, as in JSON. Their types are not checked."""
     return {name: _plain(value, name, 1) for name, value in facts.request.items()}
-
-
-def traces_to_proto(
-    decision: Decision, traces: tuple[RuleTrace, ...]
-) -> policy_pb2.ExplainResponse:
-    """A decision and what each rule said to it."""
-    return policy_pb2.ExplainResponse(
-        decision=decision_to_proto(decision),
-        rules=[
-            policy_pb2.RuleTrace(
-                rule=hit_to_proto(trace.hit), matched=trace.matched, when=trace.when
-            )
-            for trace in traces
-        ],
-    )
 
 
 def _plain(value: struct_pb2.Value, name: str, depth: int) -> object:

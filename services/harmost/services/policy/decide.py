@@ -10,7 +10,7 @@ from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.tenants import visible
 from harmost.services.interceptors.principal import Principal
 
-__all__ = ["Question", "question"]
+__all__ = ["Question", "check_tenant", "question"]
 
 
 def question(
@@ -26,10 +26,7 @@ def question(
     Raises as core's `question` does, and Forbidden for a tenant that the principal may not see.
     """
     tenant = given.get("request.tenant", principal.tenant)
-    if isinstance(tenant, str) and not visible(principal.tenant, tenant):
-        raise Forbidden(
-            f"tenant `{tenant}` is not `{principal.tenant}` or below it: leave `request.tenant` out"
-        )
+    check_tenant(principal, tenant)
     return asked(
         snapshot,
         tenant=str(tenant),
@@ -39,3 +36,11 @@ def question(
         models=models,
         now_s=int(time.time()),
     )
+
+
+def check_tenant(principal: Principal, tenant: object) -> None:
+    """Raises Forbidden for a `tenant` that the principal may not see."""
+    if isinstance(tenant, str) and not visible(principal.tenant, tenant):
+        raise Forbidden(
+            f"tenant `{tenant}` is not `{principal.tenant}` or below it: leave `request.tenant` out"
+        )

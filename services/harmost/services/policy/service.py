@@ -40,6 +40,7 @@ from harmost.services.convert.signed import (
     revocations_to_proto,
 )
 from harmost.services.interceptors.principal import Principal, current_principal
+from harmost.services.policy.authoring import Authoring
 from harmost.services.policy.convert import (
     changes_to_proto,
     facts_from_proto,
@@ -47,7 +48,6 @@ from harmost.services.policy.convert import (
     resource_to_proto,
     snapshot_to_proto,
     sources_from_proto,
-    traces_to_proto,
 )
 from harmost.services.policy.decide import Question, question
 from harmost.services.policy.documents import (
@@ -99,6 +99,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         self._signer = signer
         self._running = loaded(store.latest())
         self._latest = LatestTime()
+        self._authoring = Authoring()
         self._switches = Switches(store, self._revoke)
         self._watchers = Watchers(
             snapshot_to_proto(self._running, signer),
@@ -226,9 +227,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Decide on given facts."""
         snapshot = self.current()
         asked = _question(snapshot, request)
-        decision = snapshot.engine.decide(
-            asked.request, asked.candidates, now_s=self._latest.at(int(time.time()))
-        )
+        decision = snapshot.engine.decide(asked.request, asked.candidates, now_s=self._now_s())
         return policy_pb2.EvaluateResponse(decision=decision_to_proto(decision))
 
     async def Explain(
@@ -237,9 +236,24 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """Decide on given facts, and say what each rule said."""
         snapshot = self.current()
         asked = _question(snapshot, request)
-        now_s = self._latest.at(int(time.time()))
-        return traces_to_proto(
-            *snapshot.engine.explain(asked.request, asked.candidates, now_s=now_s)
+        return await self._authoring.explain(snapshot, asked, now_s=self._now_s())
+
+    async def Test(
+        self, request: policy_pb2.TestRequest, context: Context
+    ) -> policy_pb2.TestResponse:
+        """Run tests of policies."""
+        self.current()
+        return await self._authoring.test(
+            self._running, current_principal(), request, now_s=self._now_s()
+        )
+
+    async def Lint(
+        self, request: policy_pb2.LintRequest, context: Context
+    ) -> policy_pb2.LintResponse:
+        """Look for what is doubtful about policies."""
+        self.current()
+        return await self._authoring.lint(
+            self._running, current_principal(), request, now_s=self._now_s()
         )
 
     async def Replay(
@@ -336,6 +350,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
 
     def _revoke(self, revocations: Revocations) -> None:
         self._watchers.revoke(revocations_to_proto(revocations, self._signer))
+
+    def _now_s(self) -> int:
+        return self._latest.at(int(time.time()))
 
     async def _write(
         self,
