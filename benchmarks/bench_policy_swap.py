@@ -26,7 +26,9 @@ from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import FactScope, FactValue, checked_facts
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.dump import content_digest
+from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.signing import Signer, Verifier, new_signing_key
+from harmost.core.resources.snapshot import compile_snapshot
 from harmost.policy.v1 import policy_pb2
 from harmost.services.convert.signed import revocations_to_proto, sign_snapshot
 from harmost.services.snapshots.gently import settle
@@ -56,12 +58,18 @@ def documents() -> Iterator[tuple[str, str, bytes]]:
         yield "Policy", f"p{number}", f"{policy}spec:\n  rules:\n{rules}".encode()
 
 
+COMPILED = compile_snapshot(
+    1, parse_sources([Source(f"{kind}/{name}", yaml) for kind, name, yaml in documents()])
+).compiled_policy()
+
+
 def snapshot(generation: int) -> policy_pb2.Snapshot:
     resources = [policy_pb2.Resource(kind=k, name=n, yaml=y) for k, n, y in documents()]
     made = policy_pb2.Snapshot(
         generation=generation,
         digest=content_digest(each.yaml for each in resources),
         resources=resources,
+        compiled_policy=COMPILED,
     )
     sign_snapshot(made, SIGNER)
     return made

@@ -11,6 +11,8 @@ from signing import none_revoked, signed, verifier
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import FactScope, checked_facts
 from harmost.core.resources.dump import content_digest
+from harmost.core.resources.parse import Source, parse_sources
+from harmost.core.resources.snapshot import compile_snapshot
 from harmost.policy.v1 import policy_pb2
 from harmost.services.snapshots.gently import gently
 from harmost.services.snapshots.holder import SnapshotHolder
@@ -33,9 +35,13 @@ def snapshot(generation: int) -> policy_pb2.Snapshot:
         (HEAD % ("Tenant", f"g{generation}")).encode(),
         ((HEAD % ("Policy", "p")) + f"spec:\n  rules:\n{rules}").encode(),
     ]
+    compiled = compile_snapshot(
+        generation, parse_sources([Source(str(n), text) for n, text in enumerate(documents)])
+    )
     made = policy_pb2.Snapshot(
         generation=generation,
         digest=content_digest(documents),
+        compiled_policy=compiled.compiled_policy(),
         resources=[policy_pb2.Resource(kind="x", name="x", yaml=each) for each in documents],
     )
     return signed(made)

@@ -194,9 +194,11 @@ class SnapshotHolder:
         with gently():
             documents = list(
                 parse_sources(
-                    Source(f"{item.kind}/{item.name}", item.yaml)
-                    for item in snapshot.resources
-                    if not (snapshot.compiled_policy and item.yaml.startswith(_POLICY))
+                    [
+                        Source(f"{item.kind}/{item.name}", item.yaml)
+                        for item in snapshot.resources
+                        if not (snapshot.compiled_policy and item.yaml.startswith(_POLICY))
+                    ]
                 )
             )
             compiled = compile_snapshot(
