@@ -5,7 +5,7 @@ PROTOS := $(shell find protos -name '*.proto')
 CYTHON := $(shell find core -name '*.pyx' -o -name '*.pxd')
 BENCH ?=
 
-.PHONY: help run test check bench bench-load asan annotate format fuzz soak clean
+.PHONY: help run test check bench bench-load asan annotate format fuzz soak nightly clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ fuzz: build/.built ## mutated frames against the wire server for ten minutes (ni
 
 soak: build/.built ## mixed load on the wire server for ten minutes (nightly)
 	@python tests/services/wire/wire_soak.py 600
+
+nightly: build/.built ## every property of policy at length: hours (ARGS go to pytest)
+	@HARMOST_EFFORT=nightly pytest tests/core/policy $(ARGS)
 
 asan: build/.built ## test the compiled modules under AddressSanitizer
 	@scripts/asan

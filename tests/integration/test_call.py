@@ -1,5 +1,6 @@
 """One governed call through the running mesh, from the gate to the record."""
 
+import psutil
 import pytest
 from mesh import Mesh, eventually
 
@@ -36,6 +37,19 @@ def test_a_stream_is_started_answered_and_finished_with_its_cost(mesh: Mesh) -> 
     # The provider may close its books a moment after its last word.
     billed = eventually(lambda: mesh.billed().get(attempt_id), what="the bill")
     assert finished.cost_usd_nanos == billed > 0
+
+
+def test_only_policy_has_a_cel_compiler(mesh: Mesh) -> None:
+    with mesh.client() as client:
+        client.chat("resilient", "My card is 4111 1111 1111 1111.")  # decided by rules
+    loaded = {
+        service: any(
+            "cel_expr_python" in mapped.path
+            for mapped in psutil.Process(mesh.pid(service)).memory_maps()
+        )
+        for service in ("policy", "router", "budget", "telemetry")
+    }
+    assert loaded == {"policy": True, "router": False, "budget": False, "telemetry": False}
 
 
 def test_the_whole_answer_is_the_same_as_the_streamed_one(mesh: Mesh) -> None:

@@ -109,17 +109,21 @@ class Mesh:
         )
         return {(budget.name, budget.unit): budget for budget in answer.budgets}
 
+    def stats(self, worker: int) -> router_pb2.GetStatsResponse:
+        """What a worker counts."""
+        stub = router_pb2_grpc.RouterServiceStub(self.channel_to(self.endpoints["workers"][worker]))
+        request = router_pb2.GetStatsRequest()
+        return stub.GetStats(request, metadata=self.metadata, timeout=5)
+
     def quiet(self, *, timeout_s: float = 40.0) -> None:
         """Wait until nothing runs or is held, and the ledger knows all that Routers know."""
         eventually(self._is_quiet, timeout_s=timeout_s, what="quiet")
 
     def _is_quiet(self) -> bool:
-        for address in self.endpoints["workers"]:
-            stub = router_pb2_grpc.RouterServiceStub(self.channel_to(address))
-            request = router_pb2.GetStatsRequest()
-            stats = stub.GetStats(request, metadata=self.metadata, timeout=5)
+        for worker in range(len(self.endpoints["workers"])):
+            stats = self.stats(worker)
             busy = stats.calls_live, stats.attempts_held, stats.settlements_owed
-            assert not any(busy), f"{address}: live, held, owed: {busy}"
+            assert not any(busy), f"worker {worker}: live, held, owed: {busy}"
         unknown = [each for each in self.budgets().values() if each.held or each.suspense]
         assert not unknown, unknown
         return True

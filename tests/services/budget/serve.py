@@ -1,9 +1,14 @@
-"""A Budget service as a process of its own, for tests that kill it: serve.py LEDGER → port."""
+"""A Budget service as a process of its own, for tests that kill it: serve.py LEDGER [PORT DOCUMENTS].
+
+DOCUMENTS is JSON: tenant and limits of each `Budget` by its name. Prints its port.
+"""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 
@@ -18,22 +23,27 @@ from harmost.services.transport import GrpcServer
 SERVICE = Principal("router", "", frozenset({"service"}))
 
 
-def snapshot() -> SimpleNamespace:
-    names = {"top": "acme", "leaf": "acme/retail"}
-    spec = BudgetSpec(limits=(Limit(window="total", usd="1"), Limit(window="total", tokens=10**9)))
+DOLLAR = [{"window": "total", "usd": "1"}, {"window": "total", "tokens": 10**9}]
+DOCUMENTS = {"top": ("acme", DOLLAR), "leaf": ("acme/retail", DOLLAR)}
+
+
+def snapshot(documents: dict[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(
         catalog=SimpleNamespace(
             budgets={
-                name: SimpleNamespace(metadata=Metadata(name=name, tenant=tenant), spec=spec)
-                for name, tenant in names.items()
+                name: SimpleNamespace(
+                    metadata=Metadata(name=name, tenant=tenant),
+                    spec=BudgetSpec(limits=tuple(Limit(**limit) for limit in limits)),
+                )
+                for name, (tenant, limits) in documents.items()
             }
         )
     )
 
 
-async def serve(path: Path) -> None:
+async def serve(path: Path, port: int, documents: dict[str, Any]) -> None:
     store = BudgetStore(path)
-    only = snapshot()
+    only = snapshot(documents)
     servicer = BudgetServicer(store, SimpleNamespace(current=lambda: only))
 
     def register(server: grpc.aio.Server) -> str:
@@ -42,7 +52,7 @@ async def serve(path: Path) -> None:
 
     gate = Gate({"service": SERVICE}.get)
     server = GrpcServer(
-        "grpcio", interceptor=gate, register=register, listen="127.0.0.1:0", tls=None
+        "wire", interceptor=gate, register=register, listen=f"127.0.0.1:{port}", tls=None
     )
     async with servicer.running():
         await server.start()
@@ -51,4 +61,11 @@ async def serve(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    given = sys.argv[2:]
+    asyncio.run(
+        serve(
+            Path(sys.argv[1]),
+            int(given[0]) if given else 0,
+            json.loads(given[1]) if given else DOCUMENTS,
+        )
+    )

@@ -30,7 +30,7 @@ from harmost.core.budget.lease import (
 )
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath
-from harmost.core.budget.router_lease import AMOUNT_MAX, DENIED_NS, Lease
+from harmost.core.budget.router_lease import AMOUNT_MAX, DENIED_NS, HOLDS, Lease
 
 __all__ = ["LeaseBook", "Miss"]
 
@@ -399,7 +399,7 @@ class LeaseBook:
             self._looked_ns = clock_ns
         reports: set[int] = set()
         asks = [
-            LeaseAsk(name, needed, needed, minimum)
+            LeaseAsk(name, min(AMOUNT_MAX, HOLDS * needed), needed, minimum)
             for name, (needed, minimum) in self._unleased.items()
         ][:LEASES_MAX]
         self._unleased.clear()

@@ -1,16 +1,15 @@
 """The CEL compiler: source in, `Expression` or every problem with its place out.
 
-cel-cpp parses and checks types; lower.py makes a tree of what it found, which is all that is kept. Only
-the control plane and tools import this module: it is the only one that loads cel-cpp.
+cel-cpp parses and checks types; lower.py makes a tree of what it found, which is all that is kept. This
+is the only module that loads cel-cpp, and it does so when something is first compiled: a process that
+only decides never has it.
 """
 
 import difflib
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
-
-# The package has stubs but no py.typed.
-from cel_expr_python import cel  # pyright: ignore[reportMissingTypeStubs]
 
 from harmost.core.limits import CEL_CHARS_MAX, CEL_COST_MAX
 from harmost.core.policy import ir
@@ -27,16 +26,7 @@ _PROBLEMS_MAX = 5
 _PROBLEM_CHARS_MAX = 300
 _NAME_CHARS_MAX = 100
 
-_TYPES: Mapping[str, Any] = {
-    "bool": cel.Type.BOOL,
-    "int": cel.Type.INT,
-    "double": cel.Type.DOUBLE,
-    "string": cel.Type.STRING,
-    "timestamp": cel.Type.TIMESTAMP,
-    "duration": cel.Type.DURATION,
-    "null": cel.Type.NULL,
-    "dyn": cel.Type.DYN,
-}
+_TYPES = ("bool", "int", "double", "string", "timestamp", "duration", "null", "dyn")
 
 _CEL_ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
 
@@ -61,11 +51,7 @@ class Environment:
         self._variables = frozenset(types)
         self._container = container
         variables = {name: cel_type(kind) for name, kind in types.items()}
-        self._env = cel.NewEnv(variables=variables, container=container or None)
-
-    def with_named(self, named: Mapping[str, Expression]) -> "Environment":
-        """This environment and `named` besides: the variables of a document."""
-        return Environment(self.schema, named={**self._named, **named}, container=self._container)
+        self._env = _cel().NewEnv(variables=variables, container=container or None)
 
     def compile(self, source: str) -> Expression:
         """The condition `source`; raises ExpressionRefused. About 0.1 ms for a usual one."""
@@ -106,9 +92,10 @@ class Environment:
 
     def _bounded(self, source: str, node: ir.Node, kind: str) -> Expression:
         try:
-            expression = Expression(source, node, self.schema, kind)
+            ir.check(node)
         except ir.IrRefused as refused:
             raise ExpressionRefused((CelProblem(1, 1, str(refused)),)) from None
+        # Only after the check: with named expressions put in, a tree may be too large to walk.
         cost = cost_of(node)
         if cost > CEL_COST_MAX:
             message = (
@@ -116,7 +103,7 @@ class Environment:
                 "use fewer macros inside each other"
             )
             raise ExpressionRefused((CelProblem(1, 1, message),))
-        return expression
+        return Expression(source, node, self.schema, kind)
 
     def _problems(self, said: str) -> tuple[CelProblem, ...]:
         """The problems in what cel-cpp `said`, in its order, one for each place."""
@@ -147,17 +134,25 @@ def fact_environment() -> Environment:
     return Environment(fact_schema())
 
 
+@cache
+def _cel() -> Any:
+    # The package has stubs but no py.typed.
+    from cel_expr_python import cel  # pyright: ignore[reportMissingTypeStubs]
+
+    return cel
+
+
 def cel_type(name: str) -> Any:
     """cel-cpp's type of that name, such as `map(string,int)`; ValueError if it is outside the profile."""
     name = name.replace(" ", "")
     if name in _TYPES:
-        return _TYPES[name]
+        return getattr(_cel().Type, name.upper())
     outer, _, inner = name.removesuffix(")").partition("(")
     if outer == "list" and inner:
-        return cel.Type.List(cel_type(inner))
+        return _cel().Type.List(cel_type(inner))
     if outer == "map" and "," in inner:
         key, _, item = inner.partition(",")
-        return cel.Type.Map(cel_type(key), cel_type(item))
+        return _cel().Type.Map(cel_type(key), cel_type(item))
     raise ValueError(
         f"`{name}` is no type of the profile: use one of {', '.join(_TYPES)}, list, map"
     )

@@ -9,7 +9,9 @@ import msgspec
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.errors import InvalidDocuments, InvalidInput
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
+from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.engine import Engine, read_engine
+from harmost.core.policy.front import Environment
 from harmost.core.policy.library import Library, read_library
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.dump import content_digest, dump
@@ -103,7 +105,7 @@ def compile_snapshot(
     written = _written(compiled_policy) if compiled_policy else None
     if written is None:
         engine = _engine(generation, catalog, by_key, problems)
-        conditions = _compiling_library()
+        conditions = Library(compiler_of=Environment)
     else:
         engine = read_engine(written.rules, generation=generation)
         conditions = read_library(written.conditions)
@@ -140,9 +142,6 @@ def _engine(
     by_key: Mapping[tuple[str, str], ParsedDocument],
     problems: Problems,
 ) -> Engine | None:
-    # Loaded only where documents are compiled: the data plane has no CEL compiler.
-    from harmost.core.policy.compile import compile_policies
-
     policies = [(policy.metadata, policy.spec) for policy in catalog.policies.values()]
     try:
         return compile_policies(policies, generation=generation)
@@ -151,12 +150,6 @@ def _engine(
             refused, {name: by_key["Policy", name] for name in catalog.policies}, problems
         )
     return None
-
-
-def _compiling_library() -> Library:
-    from harmost.core.policy.front import Environment
-
-    return Library(compiler_of=Environment)
 
 
 def _written(compiled_policy: bytes) -> _Written:

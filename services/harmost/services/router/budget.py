@@ -228,7 +228,7 @@ class BudgetClient:
         self, miss: Miss, path: BudgetPath, amount: Amount, minimum: Amount
     ) -> Held:
         """Wait for the ledger's word on the lease that is short."""
-        timeout_s = self._miss_timeout_s if self._sync.connected else MISS_TIMEOUT_CUT_OFF_S
+        timeout_s = MISS_TIMEOUT_CUT_OFF_S if self._sync.cut_off else self._miss_timeout_s
         rounds = 0
         try:
             async with asyncio.timeout(timeout_s):

@@ -45,6 +45,7 @@ ANSWER_TIMEOUT_S = 2.0  # then the connection is given up, and the message sent 
 BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 1.0
 FAREWELL_S = 3.0
+FENCED_AGAIN_S = 60.0  # an epoch that ends so soon after another is not the first to be blamed
 ENDED_MAX = 10_000  # records of one message
 
 
@@ -73,6 +74,7 @@ class LedgerSync:
         self.router = router
         self.book: LeaseBook | None = None
         self.connected = False  # and answered, as far as is known
+        self.cut_off = False  # tried, and found not to answer
         self.messages = 0
         self._journal = journal
         self._epochs = epochs
@@ -86,6 +88,9 @@ class LedgerSync:
         self._released: dict[str, None] = {}
         self._message: pb.SyncLeasesRequest | None = None  # under way
         self._loose_told: list[str] = []  # by it
+        self._fenced_at_s = -FENCED_AGAIN_S
+        self._pause_s = 0.0  # before the next epoch
+        self._register_at_s = 0.0
         self._sent_s = 0.0  # on this connection; 0: nothing waits for an answer
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._ended_waiters: dict[str, asyncio.Future[None]] = {}
@@ -226,13 +231,14 @@ class LedgerSync:
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
 
     def _lost(self, error: Exception) -> None:
+        self.cut_off = True
         if not isinstance(error, grpc.aio.AioRpcError):
             log.warning("the Budget service does not answer: %s", error or "in time")
             return
         cause = error_of(error, service="Budget")
         log.warning("the ledger is not reached: %s", cause.message)
         if isinstance(cause, InvalidInput | NotFound) and self.book is not None:
-            self.book.fenced = True  # the message cannot be: what is known goes on as evidence
+            self._fence(self.book)  # the message cannot be: what is known goes on as evidence
 
     async def _talk(self) -> None:
         """One connection's life."""
@@ -277,6 +283,8 @@ class LedgerSync:
             return None
         book, clock_ns = self.book, time.monotonic_ns()
         if book is None or book.fenced:
+            if time.monotonic() < self._register_at_s:
+                return None
             return pb.SyncLeasesRequest(router_id=self.router)
         if self._message is not None:
             book.request(clock_ns=clock_ns)  # the same again: the term counts from now
@@ -326,7 +334,7 @@ class LedgerSync:
     # --- What is heard --------------------------------------------------------------------------------
 
     async def _heard(self, response: pb.SyncLeasesResponse) -> None:
-        self.connected = True
+        self.connected, self.cut_off = True, False
         if response.status == pb.SYNC_STATUS_UNSPECIFIED:
             for push in pushes_of(response, self.router):
                 if self.book is not None:
@@ -342,8 +350,20 @@ class LedgerSync:
         if book.apply(answer_of(response), clock_ns=time.monotonic_ns()) and not book.fenced:
             self._applied(response)
         elif response.status != pb.SYNC_STATUS_APPLIED:
-            log.warning("epoch %d of router %s is over", book.epoch, self.router)
-            book.fenced = True
+            self._fence(book)
+
+    def _fence(self, book: LeaseBook) -> None:
+        """Spend nothing more of this epoch. Again and again: somebody else has the name."""
+        book.fenced = True
+        now_s = time.monotonic()
+        often = now_s - self._fenced_at_s < FENCED_AGAIN_S
+        self._pause_s = min(max(1.0, self._pause_s * 2), FENCED_AGAIN_S / 2) if often else 0.0
+        self._fenced_at_s, self._register_at_s = now_s, now_s + self._pause_s
+        log.warning(
+            "epoch %d of router %s is over%s",
+            *(book.epoch, self.router),
+            ": does another process have this name? give each a `--name`" if often else "",
+        )
 
     async def _begin(self, response: pb.SyncLeasesResponse) -> None:
         await asyncio.to_thread(self._epochs.begin, response.epoch)
