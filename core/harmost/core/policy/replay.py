@@ -98,7 +98,7 @@ class Replay:
 
     def _again(self, recorded: Recorded, vector: FactVector) -> Flip | None:
         candidates = self._prepared(vector.candidates)
-        if not candidates.given:
+        if not candidates.count:
             self.skipped += 1
             return None
         now_s = recorded.started_ns // _NS_PER_S
