@@ -5,7 +5,7 @@ PROTOS := $(shell find protos -name '*.proto')
 CYTHON := $(shell find core -name '*.pyx' -o -name '*.pxd')
 BENCH ?=
 
-.PHONY: help run test check bench bench-load asan annotate format fuzz soak clean
+.PHONY: help run test check bench bench-load asan annotate format fuzz soak nightly clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ bench: build/.built ## measure (BENCH=wire: only bench_wire*.py) into benchmarks
 
 bench-load: build/.built ## load the mesh until it is full: ten minutes (ARGS=--quick: one); see docs/load.md
 	@python benchmarks/load/suite.py $(ARGS)
+
+nightly: build/.built ## the tests that try more at night, with the effort of a night (ARGS go to pytest)
+	@HARMOST_EFFORT=nightly pytest --timeout=14400 $$(grep -rlE "effort\(" tests --include="test_*.py") $(ARGS)
 
 fuzz: build/.built ## mutated frames against the wire server for ten minutes (nightly)
 	@python tests/services/wire/wire_fuzz.py 600

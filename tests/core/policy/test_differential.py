@@ -9,6 +9,7 @@ from typing import Any
 
 import cel_cases
 import cel_twin
+import pytest
 from cel_expr_python import cel
 from effort import effort
 from hypothesis import HealthCheck, given, settings
@@ -102,6 +103,7 @@ def check(choices: cel_cases.Choices) -> object:
     return ours
 
 
+@pytest.mark.timeout(effort(120, ci=600, nightly=7_200))
 @settings(
     max_examples=effort(100, ci=1_000, nightly=10_000),
     deadline=None,
@@ -112,6 +114,7 @@ def test_found_conditions_give_what_cel_cpp_and_plain_python_give(data: st.DataO
     check(cel_cases.Drawn(data.draw))
 
 
+@pytest.mark.timeout(effort(120, ci=600, nightly=7_200))
 def test_random_conditions_give_what_cel_cpp_and_plain_python_give() -> None:
     outcomes: Counter[str] = Counter()
     seed = Random().getrandbits(48)

@@ -76,6 +76,40 @@ def test_problems_have_their_line_and_column() -> None:
     )
 
 
+def test_a_map_whose_keys_take_too_long_to_compare_is_refused() -> None:
+    pairs = ",".join(f"{n}+0:0" for n in range(500))
+    assert "may take" in problems(f"{{{pairs}}} == {{}}")[0].message
+    constant = ",".join(f"{n}:0" for n in range(1_000))  # compared once, when it is compiled
+    assert ENVIRONMENT.compile(f"input.tokens in {{{constant}}}").names == {"input.tokens"}
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "said"),
+    [
+        ("input.tokens > 9223372036854775808", 16, "invalid int literal"),
+        ("input.tokens > -9223372036854775809", 16, "invalid int literal"),
+        ("input.tokens > 0x1FFFFFFFFFFFFFFFF", 16, "invalid hex int literal"),
+        (r'subject.region == "\ud800"', 19, "unicode"),
+        (r'subject.region == "\q"', 19, ""),
+        ('subject.region == "a\nb"', 19, ""),
+        ("subject.region == 'a\x00b", 19, ""),
+        ("input.tokens == 1 && \u00e9 == 2", 22, "token recognition error"),
+    ],
+)
+def test_constants_that_are_none_are_refused_with_their_place(
+    source: str, column: int, said: str
+) -> None:
+    first = problems(source)[0]
+    assert (first.line, first.column) == (1, column)
+    assert said in first.message.lower()
+
+
+def test_a_string_may_hold_a_nul() -> None:
+    condition = ENVIRONMENT.compile(r'subject.region == "a\x00b"')
+    assert condition.holds_for({"subject.region": "a\0b"}) == (True, "")
+    assert condition.holds_for({"subject.region": "a"}) == (False, "")
+
+
 def test_every_problem_is_told_up_to_a_few() -> None:
     assert len(problems("a == 1 || b == 2")) == 2
     assert len(problems(" || ".join(f"a{n} == 1" for n in range(50)))) == 5

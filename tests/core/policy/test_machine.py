@@ -347,6 +347,15 @@ def test_a_usual_condition_allocates_nothing() -> None:
     assert grown == []
 
 
+def test_keys_of_a_map_are_told_apart_by_type() -> None:
+    assert value("{1: 'a', true: 'b', '1': 'c'}[true]") == "b"
+    assert value("{1: 'a', true: 'b', '1': 'c'}.size()") == 3
+    assert value("mixed.map(x, {1: 'a', true: 'b'}[x])", mixed=[1, 1.0, True]) == ["a", "a", "b"]
+    assert error("{1: 'a', 1: 'b'} == {}") == "repeated key"
+    assert error("{true: 1, n == 1: 2} == {}", n=1) == "repeated key"
+    assert error("mixed.map(x, {x: 1}) == []", mixed=[1.5]) == "unsupported type of key"
+
+
 def test_a_macro_inside_a_macro_has_its_own_item() -> None:
     source = "[1, 2].all(x, [10, 20].all(y, [x].all(x, x < y) && x < 3))"
     assert value(source) is True
@@ -356,7 +365,7 @@ def test_a_macro_inside_a_macro_has_its_own_item() -> None:
 
 def test_named_expressions_are_put_in_wherever_they_stand() -> None:
     inner = ENVIRONMENT.compile("items.exists(x, x == text)")
-    outer = ENVIRONMENT.with_named({"v.known": inner}).compile(
+    outer = Environment(SCHEMA, named={"v.known": inner}).compile(
         "items.all(x, v.known && x != '') && [1].all(v, v == 1)"
     )
     assert outer.holds_for({"items": ["a"], "text": "a"}) == (True, "")
@@ -370,7 +379,7 @@ def test_named_expressions_cannot_grow_without_end() -> None:
         for level in range(64):
             before = f"v{level - 1}" if level else "n"
             doubled = environment.compile_value(f"{before} + {before}")
-            environment = environment.with_named({f"v{level}": doubled})
+            environment = Environment(SCHEMA, named={f"v{level}": doubled})
 
 
 def test_a_program_runs_on_frames_of_its_schema_only() -> None:

@@ -16,7 +16,11 @@ def cost_of(node: ir.Node) -> int:
         items = _items_of(node.over)
         body = cost_of(node.test) + (0 if node.value is None else cost_of(node.value))
         return min(1 + cost_of(node.over) + items * body, _COST_MAX)
-    return min(1 + sum(cost_of(part) for part in ir.children(node)), _COST_MAX)
+    parts = ir.children(node)
+    own = 1
+    if isinstance(node, ir.MapOf) and not all(isinstance(part, ir.Const) for part in parts):
+        own += len(node.keys) ** 2 // 2  # each key is compared with those before it
+    return min(own + sum(cost_of(part) for part in parts), _COST_MAX)
 
 
 def _items_of(node: ir.Node) -> int:

@@ -183,6 +183,7 @@ cdef class Frame:
         self.schema = schema
         self.split = schema.split
         self.scratch.bytes_left = self.scratch.bytes_max = CEL_SCRATCH_BYTES_MAX
+        self.scratch.block_bytes = 4096
         self._request = schema._no_request
         self.request = self._request.values
         self._candidate = schema._no_candidate

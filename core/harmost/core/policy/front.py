@@ -53,10 +53,6 @@ class Environment:
         variables = {name: cel_type(kind) for name, kind in types.items()}
         self._env = _cel().NewEnv(variables=variables, container=container or None)
 
-    def with_named(self, named: Mapping[str, Expression]) -> "Environment":
-        """This environment and `named` besides: the variables of a document."""
-        return Environment(self.schema, named={**self._named, **named}, container=self._container)
-
     def compile(self, source: str) -> Expression:
         """The condition `source`; raises ExpressionRefused. About 0.1 ms for a usual one."""
         expression = self.compile_value(source)
@@ -96,9 +92,10 @@ class Environment:
 
     def _bounded(self, source: str, node: ir.Node, kind: str) -> Expression:
         try:
-            expression = Expression(source, node, self.schema, kind)
+            ir.check(node)
         except ir.IrRefused as refused:
             raise ExpressionRefused((CelProblem(1, 1, str(refused)),)) from None
+        # Only after the check: with named expressions put in, a tree may be too large to walk.
         cost = cost_of(node)
         if cost > CEL_COST_MAX:
             message = (
@@ -106,7 +103,7 @@ class Environment:
                 "use fewer macros inside each other"
             )
             raise ExpressionRefused((CelProblem(1, 1, message),))
-        return expression
+        return Expression(source, node, self.schema, kind)
 
     def _problems(self, said: str) -> tuple[CelProblem, ...]:
         """The problems in what cel-cpp `said`, in its order, one for each place."""

@@ -81,15 +81,20 @@ class _Shelf:
 
     def compile(self, source: str) -> Expression:
         if source in self._trees:
-            try:
-                return Expression(source, ir.decode(self._trees[source]), self._schema)
-            except ir.IrRefused as refused:
-                raise ExpressionRefused((CelProblem(1, 1, str(refused)),)) from None
+            return self._loaded(source)
         if self._compiler is None:
             message = "expression was not compiled: apply the documents again"
             raise ExpressionRefused((CelProblem(1, 1, message),))
         expression = self._compiler.compile(source)
         self._trees[source] = ir.encode(expression.node)
+        return expression
+
+    def _loaded(self, source: str) -> Expression:
+        try:
+            expression = Expression(source, ir.decode(self._trees[source]), self._schema)
+            expression.program.slots  # noqa: B018 - made here, so that it cannot be refused later
+        except ir.IrRefused as refused:
+            raise ExpressionRefused((CelProblem(1, 1, str(refused)),)) from None
         return expression
 
     def check(self, source: str) -> None:

@@ -1,3 +1,1 @@
-"""Typed face of machine.pyx."""
-
-STEPS_MAX: int
+"""Typed face of machine.pyx: it has nothing for Python."""

@@ -13,6 +13,7 @@ cdef struct Scratch:
     Block* last
     size_t bytes_left
     size_t bytes_max
+    size_t block_bytes    # of a new block, at least
 
 cdef void* take(Scratch* scratch, size_t size) noexcept nogil
 cdef Value* take_values(Scratch* scratch, size_t count) noexcept nogil

@@ -1,12 +1,11 @@
 """Scratch memory: what evaluations make, and what facts and constants point into.
 
-A zeroed Scratch with `bytes_left` = `bytes_max` is empty and ready. The first block stays through a
+A zeroed Scratch with `bytes_left` = `bytes_max` and some `block_bytes` is ready. The first block stays through a
 reset, so evaluations of the usual kind allocate nothing.
 """
 
 from libc.stdlib cimport free, malloc
 
-cdef size_t BLOCK_BYTES = 4096
 cdef size_t ALIGNMENT = 16
 
 
@@ -22,10 +21,10 @@ cdef void* take(Scratch* scratch, size_t size) noexcept nogil:
     if wanted > scratch.bytes_left:
         return NULL
     if block == NULL or block.size - block.used < wanted:
-        block = <Block*>malloc(header + max(wanted, BLOCK_BYTES))
+        block = <Block*>malloc(header + max(wanted, scratch.block_bytes))
         if block == NULL:
             return NULL
-        block.before, block.used, block.size = scratch.last, 0, max(wanted, BLOCK_BYTES)
+        block.before, block.used, block.size = scratch.last, 0, max(wanted, scratch.block_bytes)
         scratch.last = block
     block.used += wanted
     scratch.bytes_left -= wanted

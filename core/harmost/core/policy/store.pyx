@@ -32,6 +32,7 @@ cdef class Store:
 
     def __cinit__(self):
         self.scratch.bytes_left = self.scratch.bytes_max = CEL_FACTS_BYTES_MAX
+        self.scratch.block_bytes = 512  # a program has few constants, and there are many programs
         self.keep = []
 
     def __dealloc__(self):

@@ -7,7 +7,10 @@ Source: cel-spec, langdef.md, "Equality", "Ordering", "Numeric Values".
 """
 
 from libc.math cimport isnan
-from libc.string cimport memchr, memcmp
+from libc.string cimport memcmp
+
+cdef extern from "string.h" nogil:
+    void* memmem(const void*, size_t, const void*, size_t)  # of glibc: linear
 
 cdef double TWO_TO_63 = 9223372036854775808.0
 
@@ -148,16 +151,9 @@ cdef int64_t characters(const Value* text) noexcept nogil:
 
 
 cdef int64_t position(const Value* text, const Value* part) noexcept nogil:
-    """Byte where `part` first stands in `text`, or -1. O(text x part), both bounded by their facts."""
-    cdef const char* at = text.of.text
-    cdef const char* end = text.of.text + (text.size - part.size)
+    """Byte where `part` first stands in `text`, or -1. O(text + part)."""
+    cdef const char* found
     if part.size == 0:
         return 0
-    while at <= end:
-        at = <const char*>memchr(at, part.of.text[0], end - at + 1)
-        if at == NULL:
-            return -1
-        if memcmp(at, part.of.text, part.size) == 0:
-            return at - text.of.text
-        at += 1
-    return -1
+    found = <const char*>memmem(text.of.text, text.size, part.of.text, part.size)
+    return -1 if found == NULL else found - text.of.text

@@ -8,7 +8,6 @@ from harmost.core.policy.value cimport Value
 cdef class Program:
     cdef readonly Schema schema
     cdef readonly tuple slots
-    cdef readonly object node
     cdef Code code
     cdef int root
     cdef int _steps
@@ -22,7 +21,7 @@ cdef class Program:
     # 1 or 0 as it holds or not, -1 where that cannot be said; likewise.
     cdef int holds(self, Frame frame) noexcept
 
-    cdef int _assemble(self, int nodes) except -1
+    cdef int _assemble(self, object node, int nodes) except -1
     cdef int _add(self, object node) except -1
     cdef int _step(self, int op, int detail, object nodes) except -1
     cdef int _constant(self, object value, Value* to) except -1

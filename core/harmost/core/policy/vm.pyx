@@ -30,7 +30,7 @@ from harmost.core.policy.machine cimport (
 )
 from harmost.core.policy.pattern import compile_pattern
 from harmost.core.policy.store cimport to_python
-from harmost.core.policy.value cimport BOOL, ERROR, FACT_TYPE, LIST, NO_FACT, NO_KEY, of_items
+from harmost.core.policy.value cimport BOOL, ERROR, FACT_TYPE, LIST, MAP, NO_FACT, NO_KEY, of_items
 
 # By the numbers of the enums in operate.pxd and machine.pxd.
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
@@ -69,9 +69,9 @@ cdef class Program:
     """One tree, ready to run on frames of `schema`. Immutable."""
 
     def __cinit__(self, node, Schema schema not None):
-        self.node, self.schema = node, schema
+        self.schema = schema
         self._patterns, self._store = [], Store()
-        self._assemble(ir.check(node))
+        self._assemble(node, ir.check(node))
 
     def __dealloc__(self):
         free(self.code.steps)
@@ -120,7 +120,7 @@ cdef class Program:
             return f"`{self.schema.names[slot]}` {said.format(self.schema.types[slot])}"
         return said
 
-    cdef int _assemble(self, int nodes) except -1:
+    cdef int _assemble(self, object node, int nodes) except -1:
         cdef int index
         slots = set()
         # Every node is one step, and the operand of one other: lists of constants need fewer.
@@ -128,7 +128,7 @@ cdef class Program:
         self.code.operands = <int*>calloc(nodes, sizeof(int))
         if self.code.steps == NULL or self.code.operands == NULL:
             raise MemoryError
-        self.root = self._add(self.node)
+        self.root = self._add(node)
         for index in range(self._steps):
             if self.code.steps[index].op == FACT:
                 slots.add(self.code.steps[index].detail)
@@ -159,8 +159,8 @@ cdef class Program:
             return self._call(node)
         if kind is ir.Each:
             return self._step(ALL + MACROS.index(node.macro), 0, parts)
-        if kind is ir.ListOf and all(type(part) is ir.Const for part in parts):
-            return self._constant_step([part.value for part in parts])
+        if (kind is ir.ListOf or kind is ir.MapOf) and are_constant(node, parts):
+            return self._constant_items(LIST if kind is ir.ListOf else MAP, parts)
         at = self._step(PLAIN[kind], 0, parts)
         if kind is ir.Has:
             self._constant(node.key, &self.code.steps[at].constant)
@@ -207,6 +207,14 @@ cdef class Program:
         self._constant(value, &self.code.steps[<int>at].constant)
         return at
 
+    def _constant_items(self, int kind, parts):
+        cdef Value* items = self._store.room(len(parts))
+        cdef int index, at = self._step(CONSTANT, 0, ())
+        for index, part in enumerate(parts):
+            self._constant(part.value, &items[index])
+        self.code.steps[at].constant = of_items(kind, items, len(parts) // (2 if kind == MAP else 1))
+        return at
+
     cdef int _constant(self, object value, Value* to) except -1:
         try:
             return self._store.put(value, to, 0)
@@ -225,6 +233,16 @@ PLAIN = {
     ir.ListOf: LIST_OF,
     ir.MapOf: MAP_OF,
 }
+
+
+def are_constant(node, parts):
+    """Whether a list, or a map whose keys cause no error, can be made once and for all."""
+    if any(type(part) is not ir.Const for part in parts):
+        return False
+    if type(node) is ir.ListOf:
+        return True
+    keys = {(key.kind, key.value) for key in node.keys if key.kind in ("bool", "int", "string")}
+    return len(keys) == len(node.keys)
 
 
 def compiled(pattern):
