@@ -275,9 +275,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         sources = sources_from_proto(request)
 
         def compiled() -> CompiledSnapshot:
-            if not sources:
-                return self.current()
-            put = parse_sources(sources)
+            put = parse_sources(sources) if sources else ()
             origin = Origin(principal, _now_ms())
             return change(running, put=put, remove=(), origin=origin).running.snapshot
 
