@@ -39,14 +39,14 @@ bench: build/.built ## measure (BENCH=wire: only bench_wire*.py) into benchmarks
 bench-load: build/.built ## load the mesh until it is full: ten minutes (ARGS=--quick: one); see docs/load.md
 	@python benchmarks/load/suite.py $(ARGS)
 
+nightly: build/.built ## the tests that try more at night, with the effort of a night (ARGS go to pytest)
+	@HARMOST_EFFORT=nightly pytest --timeout=14400 $$(grep -rlE "effort\(" tests --include="test_*.py") $(ARGS)
+
 fuzz: build/.built ## mutated frames against the wire server for ten minutes (nightly)
 	@python tests/services/wire/wire_fuzz.py 600
 
 soak: build/.built ## mixed load on the wire server for ten minutes (nightly)
 	@python tests/services/wire/wire_soak.py 600
-
-nightly: build/.built ## every property of policy at length: hours (ARGS go to pytest)
-	@HARMOST_EFFORT=nightly pytest tests/core/policy $(ARGS)
 
 asan: build/.built ## test the compiled modules under AddressSanitizer
 	@scripts/asan

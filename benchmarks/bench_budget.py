@@ -16,6 +16,8 @@ from pathlib import Path
 
 from _result import emit
 
+from harmost.core.budget.lease import Amounts, LeaseGrant, SyncAnswer
+from harmost.core.budget.leases import LeaseBook
 from harmost.core.budget.ledger import Counter, Hold, reserve, spin
 from harmost.core.budget.nodes import Amount, BudgetPath, compile_limits
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
@@ -28,6 +30,7 @@ RUNS = 7
 SPINS = 500_000
 CALLS = 50_000
 CALLERS = 256
+DAY_NS = 86_400 * 10**9
 ATTEMPTS = 12_000
 
 
@@ -51,7 +54,12 @@ def counters() -> tuple[Counter, ...]:
 def bench_memory() -> None:
     """Reserve and settle in memory: in C, from Python, and by Python alone."""
     path = counters()
-    emit("budget.hold15.c_ns", median_ns(lambda: spin(path, rounds=SPINS), SPINS), "ns", SPINS)
+    emit(
+        "budget.reserve_settle.15.c_ns",
+        median_ns(lambda: spin(path, rounds=SPINS), SPINS),
+        "ns",
+        SPINS,
+    )
 
     def from_python() -> None:
         for _ in range(CALLS):
@@ -61,7 +69,7 @@ def bench_memory() -> None:
             assert isinstance(hold, Hold)
             hold.settle(usd_nanos=500, tokens=5)
 
-    emit("budget.hold15.python_us", median_ns(from_python, CALLS) / 1e3, "us", CALLS)
+    emit("budget.reserve_settle.15.py_us", median_ns(from_python, CALLS) / 1e3, "us", CALLS)
     held, settled, limits = [0] * COUNTERS, [0] * COUNTERS, [10**18] * COUNTERS
 
     def in_python() -> None:
@@ -73,7 +81,39 @@ def bench_memory() -> None:
                     held[i] -= 1_000
                     settled[i] += 500
 
-    emit("budget.hold15.twin_us", median_ns(in_python, CALLS // 10) / 1e3, "us", CALLS // 10)
+    twin_us = median_ns(in_python, CALLS // 10) / 1e3
+    emit("budget.reserve_settle.15.twin_us", twin_us, "us", CALLS // 10)
+
+
+def bench_leases() -> None:
+    """The same by a Router's book of leases: the path is found, and the ledger will be told."""
+    spec = BudgetSpec(
+        limits=(
+            Limit(window="day", usd="1000000"),
+            Limit(window="day", tokens=10**15),
+            Limit(window="day", requests=10**15),
+        )
+    )
+    tenants = ["a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e"]
+    book = LeaseBook("r", epoch=1)
+    book.use(compile_limits({name: (Metadata(name=name, tenant=name), spec) for name in tenants}))
+    where, amount, used = BudgetPath(tenants[-1]), Amount(1_000, 10), Amounts(500, 5, 1)
+    book.reserve(where, amount, amount, clock_ns=0)
+    asks = book.request(clock_ns=0).asks
+    grants = tuple(
+        LeaseGrant(id, ask.name, 0, DAY_NS, True, 10**15, 10**15, 0)
+        for id, ask in enumerate(asks, 1)
+    )
+    assert len(grants) == COUNTERS
+    book.apply(SyncAnswer("applied", 1, 0, grants), clock_ns=0)
+
+    def attempts() -> None:
+        for _ in range(CALLS):
+            hold = book.reserve(where, amount, amount, clock_ns=1)
+            assert isinstance(hold, Hold)
+            book.settle("attempt", hold, used)
+
+    emit("budget.reserve_settle.15.book_us", median_ns(attempts, CALLS) / 1e3, "us", CALLS)
 
 
 async def bench_ledger(directory: Path) -> None:
@@ -116,6 +156,7 @@ async def bench_ledger(directory: Path) -> None:
 def main() -> None:
     """Print one JSON line for each measurement."""
     bench_memory()
+    bench_leases()
     with tempfile.TemporaryDirectory(dir=".") as directory:
         asyncio.run(bench_ledger(Path(directory)))
 

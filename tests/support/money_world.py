@@ -9,11 +9,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 from money_host import Account, LedgerHost
 
 from harmost.core.budget.lease import Amounts, Evidence, Posting, SyncAnswer, SyncRequest
 from harmost.core.budget.leases import LeaseBook, Miss
 from harmost.core.budget.ledger import Counter, Hold
+from harmost.core.budget.lending import RouterRow
 from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, compile_limits
 from harmost.core.budget.price import (
     compile_price,
@@ -76,6 +78,7 @@ class Attempt:
     counters: tuple[int, ...]
     held: Amounts
     billed: Amounts  # nothing where it was never sent
+    memo: bytes  # whom it was made for, and when by its Router's clock
 
 
 @dataclass
@@ -113,8 +116,10 @@ class MoneyWorld:
         self.strays: list[SyncRequest] = []
         self.attempts = 0
         self.direct: dict[str, tuple[tuple[int, ...], Amounts]] = {}
+        self.scales = 100, 100
         self.lowered = False
         self.price = 0
+        self.unanswered: list[str] = []
         self.denied = self.suspended = 0  # how often: a quiet world proves nothing
         for name in ROUTERS:
             self.start(name)
@@ -181,6 +186,7 @@ class MoneyWorld:
             tuple(counter.id for counter in held.counters),
             Amounts(held.usd_nanos, held.tokens, held.requests),
             cost if sent else Amounts(),
+            msgspec.json.encode((where, self.now_ns)),
         )
         self.journals[process.name, process.book.epoch].opened[attempt.id] = attempt
         process.in_flight[attempt.id] = attempt
@@ -192,14 +198,14 @@ class MoneyWorld:
         del process.in_flight[attempt.id]
         journal = self.journals[process.name, process.book.epoch]
         if attempt.billed == Amounts():
-            process.book.void(attempt.id, attempt.hold)
+            process.book.void(attempt.id, attempt.hold, attempt.memo)
         else:
-            process.book.settle(attempt.id, attempt.hold, attempt.billed)
+            process.book.settle(attempt.id, attempt.hold, attempt.billed, attempt.memo)
             for counter in attempt.hold.counters:
                 process.used[counter] += attempt.billed[counter.unit - 1]
         if journaled:
             journal.closed[attempt.id] = Posting(
-                attempt.id, attempt.counters, attempt.held, attempt.billed
+                attempt.id, attempt.counters, attempt.held, attempt.billed, attempt.memo
             )
 
     def reserve_direct(self, where: BudgetPath, *, tokens: int, share: int) -> bool:
@@ -209,7 +215,10 @@ class MoneyWorld:
         attempt_id = f"d{self.attempts}"
         try:
             ids = self.host.reserve(attempt_id, where, held)
-        except (BudgetExhausted, OSError):
+        except BudgetExhausted:
+            return False
+        except OSError:  # perhaps it is held: who does not know gives it back
+            self.unanswered.append(attempt_id)
             return False
         used = Amounts(held.usd_nanos * share // 100, tokens * share // 100, 1 if share else 0)
         self.direct[attempt_id] = (ids, used)
@@ -233,7 +242,7 @@ class MoneyWorld:
         if fate in ("lost", "late"):
             return
         self.host.fail_commit = fate == "disk_fails"
-        new = request.sequence > self.host.disk.routers[request.router].sequence
+        new = request.sequence > self._kept(request.router).sequence
         try:
             answer = self.host.sync(request)
         except OSError:
@@ -255,7 +264,7 @@ class MoneyWorld:
     def deliver_stray(self, index: int) -> None:
         """A copy of an earlier message comes late, perhaps of an epoch that is over."""
         request = self.strays[index % len(self.strays)]
-        row = self.host.disk.routers[request.router]
+        row = self._kept(request.router)
         before = self.host.disk.copy()
         answer = self.host.sync(request)
         if request.epoch != row.epoch:
@@ -280,7 +289,7 @@ class MoneyWorld:
             if resolve:  # the provider's own books say what it billed
                 resolve -= 1
                 journal.closed[attempt.id] = Posting(
-                    attempt.id, attempt.counters, attempt.held, attempt.billed
+                    attempt.id, attempt.counters, attempt.held, attempt.billed, attempt.memo
                 )
                 continue
             for id, counter in zip(attempt.counters, attempt.hold.counters, strict=True):
@@ -309,12 +318,11 @@ class MoneyWorld:
 
     def use_limits(self, scale: int, token_scale: int) -> None:
         """Other limits from now on, for everyone."""
-        before = {account.name: account.counter.limit for account in self._accounts()}
+        self.lowered |= scale < self.scales[0] or token_scale < self.scales[1]
+        self.scales = scale, token_scale
         self.host.use(limits(scale, token_scale=token_scale))
         for process in self.processes:
             process.book.use(self.host.limits)
-        after = {account.name: account.counter.limit for account in self._accounts()}
-        self.lowered |= any(after[name] < limit for name, limit in before.items())
 
     def adjust(self, index: int, delta: int) -> None:
         """A person corrects a balance."""
@@ -414,11 +422,14 @@ class MoneyWorld:
         self.honest_clock()
         for attempt_id in list(self.direct):
             self.settle_direct(attempt_id)
+        for attempt_id in self.unanswered:
+            if attempt_id in self.host.holds:
+                self.host.settle(attempt_id, Amounts())
         for process in list(self.processes):
             for attempt in list(process.in_flight.values()):
                 self.finish(process, attempt)
         for process in list(self.processes):
-            if process.book.epoch != self.host.disk.routers[process.name].epoch:
+            if process.book.epoch != self._kept(process.name).epoch:
                 self._succeed(process)
         for process in self.processes:
             self.sync(process)
@@ -427,8 +438,8 @@ class MoneyWorld:
             self.sync(process)
             for epoch in self.host.escrow.epochs_in_suspense(process.name):
                 journal = self.journals[process.name, epoch]
-                evidence = self._evidence(epoch, journal, 10**6)
-                self.host.prove(process.name, evidence)
+                process.book.prove(self._evidence(epoch, journal, 10**6))
+                self.sync(process)
         # A clock that jumped ahead had leases granted for windows to come: until these have begun.
         begun_ns = max((account.bounds.start_ns for account in self._accounts()), default=0)
         self.pass_time(max(0, begun_ns - self.now_ns))
@@ -456,10 +467,17 @@ class MoneyWorld:
         rows = self.host.disk.postings
         for journal in self.journals.values():
             for attempt in journal.opened.values():
-                assert rows[attempt.id].used == attempt.billed, (
-                    "I7: each closes once, with the truth"
-                )
-                assert rows[attempt.id].counters == attempt.counters, "I11"
+                if attempt.id not in rows:
+                    assert attempt.billed == Amounts(), "I7: a settlement is lost"
+                    continue
+                row = rows[attempt.id]
+                assert row.used == attempt.billed, "I7: each closes once, with the truth"
+                assert set(row.counters) == set(attempt.counters), "I11"
+
+    def _kept(self, router: str) -> RouterRow:
+        row = self.host.disk.routers.get(router)
+        assert row is not None, "a registration that was answered is lost"
+        return row
 
     def _accounts(self) -> list[Account]:
         return list(self.host.counters.accounts.values())

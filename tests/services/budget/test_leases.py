@@ -263,6 +263,22 @@ async def test_soft_limits_are_charged_whether_a_router_knows_of_them_or_not(
     await budget.store.run(lambda accounts, _: accounts.verify())
 
 
+async def test_a_soft_limit_counts_an_attempt_once_whatever_the_clock_of_its_router(
+    budget: Any, router: Router, documents: Any, limit: Any
+) -> None:
+    documents.publish(soft=("acme", limit({"window": "hour", "tokens": 10, "enforcement": "soft"})))
+    lease = await router.ask(0, budget="soft", unit=pb.UNIT_TOKENS, window=pb.WINDOW_HOUR)
+    attempt = closed("a", 0, 0, lease.counter_id, tokens=12)
+    attempt.admitted_at.FromNanoseconds(budget.store._now_ns() - DAY_S * 10**9)
+    report = pb.LeaseReport(counter_id=lease.counter_id, posted=12)
+    await router.say(attempts=[attempt], reports=[report])
+    entries = await budget.call("ListEntries", pb.ListEntriesRequest())
+    assert len(entries.entries) == 1
+    assert (await balance(budget, "soft"))["settled"] == 12
+    rows = await budget.store.run(lambda accounts, _: accounts._file.entries_of("a"))
+    assert rows[0].counters == (lease.counter_id,)
+
+
 async def test_an_attempt_of_before_leases_closes_its_hold(budget: Any, router: Router) -> None:
     await budget.reserve("a", 60)
     await budget.reserve("b", 20)

@@ -12,7 +12,7 @@ few attempts; what is idle goes back.
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from harmost.core.budget import ledger
 from harmost.core.budget.escrow import AHEAD_NS, LEASE_NS
@@ -65,14 +65,8 @@ class _Path(NamedTuple):
     until_ns: int
 
 
-class _Closed(NamedTuple):
-    """An attempt that the ledger is to be told of."""
-
-    attempt_id: str
-    counters: tuple[Counter, ...]
-    held: Amounts
-    used: Amounts
-    memo: bytes
+_Closed: TypeAlias = tuple[str, Hold, Amounts, bytes]
+"""An attempt that the ledger is to be told of: its id, its hold, closed, what it used, its memo."""
 
 
 class LeaseBook:
@@ -149,15 +143,13 @@ class LeaseBook:
 
     def settle(self, attempt_id: str, hold: Hold, used: Amounts, memo: bytes = b"") -> None:
         """Post what an attempt used, and tell the ledger in the next message. ValueError: closed."""
-        held = Amounts(hold.usd_nanos, hold.tokens, hold.requests)
-        hold.settle(usd_nanos=used.usd_nanos, tokens=used.tokens, requests=used.requests)
-        self._outbox.append(_Closed(attempt_id, hold.counters, held, used, memo))
+        hold.settle(usd_nanos=used[0], tokens=used[1], requests=used[2])
+        self._outbox.append((attempt_id, hold, used, memo))
 
     def void(self, attempt_id: str, hold: Hold, memo: bytes = b"") -> None:
         """Give a hold back: nothing was used. ValueError: closed."""
-        held = Amounts(hold.usd_nanos, hold.tokens, hold.requests)
         hold.void()
-        self._outbox.append(_Closed(attempt_id, hold.counters, held, Amounts(), memo))
+        self._outbox.append((attempt_id, hold, Amounts(), memo))
 
     @property
     def full(self) -> bool:
@@ -191,10 +183,11 @@ class LeaseBook:
         postings = under_way.postings if under_way is not None else ()
         postings = postings or self._packed()
         outstanding = {id: lease.counter.held for id, lease in self._leases.items()}
-        for closed in self._outbox:
-            for counter in closed.counters:
+        for _, hold, used, _ in self._outbox:
+            held = _held(hold)
+            for counter in hold.counters:
                 unit = counter.unit - 1
-                outstanding[counter.id] += min(closed.held[unit], closed.used[unit])
+                outstanding[counter.id] += min(held[unit], used[unit])
         return Evidence(self.epoch, postings, tuple(outstanding.items()))
 
     @property
@@ -386,11 +379,11 @@ class LeaseBook:
     def _packed(self) -> tuple[Posting, ...]:
         postings: list[Posting] = []
         while self._outbox and len(postings) < POSTINGS_MAX:
-            closed = self._outbox.popleft()
-            ids = tuple(counter.id for counter in closed.counters)
-            for counter in closed.counters:
-                self._leases[counter.id].posted += closed.used[counter.unit - 1]
-            postings.append(Posting(closed.attempt_id, ids, closed.held, closed.used, closed.memo))
+            attempt_id, hold, used, memo = self._outbox.popleft()
+            ids = tuple(counter.id for counter in hold.counters)
+            for counter in hold.counters:
+                self._leases[counter.id].posted += used[counter.unit - 1]
+            postings.append(Posting(attempt_id, ids, _held(hold), used, memo))
         return tuple(postings)
 
     def _reports_and_asks(self, clock_ns: int) -> tuple[set[int], list[LeaseAsk]]:
@@ -489,6 +482,10 @@ class LeaseBook:
             named.sort(key=lambda other: other.start_ns)
             self._paths.clear()
         lease.take(grant, clock_ns)
+
+
+def _held(hold: Hold) -> Amounts:
+    return Amounts(hold.usd_nanos, hold.tokens, hold.requests)
 
 
 def _in_unit(amount: Amount, requests: int, unit: int) -> int:

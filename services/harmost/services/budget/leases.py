@@ -161,12 +161,14 @@ class Leases:
         leased = tuple(id for id in dict.fromkeys(closing.counters) if self._counters.knows(id))
         if len(leased) < len(closing.counters):
             log.error("attempt %s used leases of an unknown ledger", closing.attempt_id)
-        # Soft limits bind no one, so a Router need not have heard of their counters.
+        # Soft limits bind no one, so a Router need not have heard of their counters. By name: one
+        # that it did charge may be of another window than the Router's clock tells.
         charge = self._counters.charge(closing.path, closing.admitted_ns or now_ns)
+        told = {self._counters.account(id).name for id in leased}
         soft = tuple(
             account
             for account in dict.fromkeys(charge.accounts)
-            if not account.counter.hard and account.counter.id not in leased
+            if not account.counter.hard and account.name not in told
         )
         touched = [*(self._counters.account(id) for id in leased), *soft]
         if any(
