@@ -105,7 +105,10 @@ def test_a_running_stream_ends_settled_and_recorded(mesh: Mesh, kind: str) -> No
     eventually(
         lambda: mesh.billed().get(attempt) == record.cost_usd_nanos, what="what the sandbox billed"
     )
-    assert [e.amount.usd_nanos for e in mesh.entries(attempt) if e.amount.usd_nanos]
+    eventually(  # the Router tells the ledger with its next sync of leases
+        lambda: [e.amount.usd_nanos for e in mesh.entries(attempt) if e.amount.usd_nanos],
+        what="the settlement",
+    )
     if kind != "mission":
         with mesh.client(key) as client, pytest.raises(Killed):
             client.chat("hello", "again", agent_id=f"bot-{kind}")

@@ -115,6 +115,7 @@ def test_walk_and_children_follow_the_source() -> None:
     assert ir.facts_of(node) == {"input.tokens", "subject.region"}
 
 
+@pytest.mark.timeout(effort(120, ci=600, nightly=7_200))
 @settings(max_examples=effort(100, ci=1_000, nightly=10_000), deadline=None)
 @given(st.data())
 def test_random_trees_survive_bytes(data: st.DataObject) -> None:
@@ -206,6 +207,7 @@ def test_facts_of_another_deployment_are_refused_by_name() -> None:
         Program(text("\ud800"), fact_schema())
 
 
+@pytest.mark.timeout(effort(120, ci=600, nightly=7_200))
 def test_mutated_bytes_are_refused_or_run() -> None:
     """Whatever decodes is a tree that runs: an answer or an error, never a crash."""
     seed = Random().getrandbits(32)

@@ -51,5 +51,5 @@ def advice(what: str, kind: str = "") -> str:
     """The refusal of `what`, which is of the `kind` (an overload id, a type) outside the profile."""
     said = kind or what
     instead = next((text for part, text in _INSTEAD.items() if part in said), "")
-    instead = instead or "use the operators and functions of docs/policy.md"
+    instead = instead or "use the operators and functions of docs/cel.md"
     return f"`{what[:80]}` is outside the profile: {instead}"
