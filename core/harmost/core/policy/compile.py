@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from harmost.core.policy.engine import Engine
 from harmost.core.policy.forms import Lowering
 from harmost.core.policy.front import fact_environment
-from harmost.core.policy.rules import compile_rules
+from harmost.core.policy.rules import RuleCompiler
 from harmost.core.resources.kinds import Metadata, PolicySpec
 
 __all__ = ["PolicyCompiler", "compile_policies"]
@@ -20,12 +20,12 @@ class PolicyCompiler:
     """Compiles one generation after the other, and only what is new in each."""
 
     def __init__(self) -> None:
-        self._environment = fact_environment()
+        self._rules = RuleCompiler(fact_environment())
         self._lowering = Lowering()
 
     def compile(
         self, policies: Sequence[tuple[Metadata, PolicySpec]], *, generation: int
     ) -> Engine:
         """An engine for `policies`, or PoliciesRefused with all their problems."""
-        rules = compile_rules(policies, self._environment)
+        rules = self._rules.compile(policies)
         return Engine(self._lowering.rule_set(rules), generation=generation)

@@ -1,4 +1,8 @@
-"""What policy says about one call: the answer type that the engine gives and the Router obeys."""
+"""What policy says about one call: the answer type that the engine gives and the Router obeys.
+
+Nothing here can be part of a cycle, so the garbage collector leaves it alone: there is one hit for each
+rule, and a decision for each call.
+"""
 
 from typing import Literal
 
@@ -10,7 +14,7 @@ Effect = Literal["allow", "deny", "require", "redact", "cap_tokens", "cap_price"
 Mode = Literal["enforce", "warn", "shadow"]
 
 
-class RuleHit(msgspec.Struct, frozen=True, kw_only=True):
+class RuleHit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A rule that matched. `error` is set where it matched because it could not be evaluated.
 
     `approver` and `expires_s` (Unix seconds) are set for an exception.
@@ -27,14 +31,14 @@ class RuleHit(msgspec.Struct, frozen=True, kw_only=True):
     expires_s: int = 0
 
 
-class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A candidate that a rule took out."""
 
     model: str
     hit: RuleHit
 
 
-class Redaction(msgspec.Struct, frozen=True, kw_only=True):
+class Redaction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A data class that is replaced before anything is sent. `how`: "label" or "mask_last4".
 
     `spans` is how many were replaced, once they were.
@@ -45,7 +49,7 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
     spans: int = 0
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision. `denied_by` is set exactly when `effect` is "deny"; `candidates` keep the order given.
 
     `output_tokens_max` and `usd_nanos_per_1k_tokens_max` are the tightest caps; 0 means no rule caps.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from harmost.core.policy.frame import Frame, Schema
-from harmost.core.policy.ir import Node
+from harmost.core.policy.ir import Node, facts_of
 from harmost.core.policy.vm import Program
 
 __all__ = ["CelProblem", "Compiler", "Expression", "ExpressionRefused"]
@@ -30,17 +30,25 @@ class ExpressionRefused(Exception):
 class Expression:
     """One compiled expression, which is known to give a `type`, written as in facts.yaml.
 
-    `names` are the facts that it asks about. Raises IrRefused where `node` does not fit `schema`.
+    `names` are the facts that it asks about.
     """
 
-    __slots__ = ("names", "node", "program", "source", "type")
+    __slots__ = ("_program", "_schema", "names", "node", "source", "type")
 
     def __init__(self, source: str, node: Node, schema: Schema, type: str = "bool") -> None:
         self.source = source
         self.node = node
         self.type = type
-        self.program = Program(node, schema)
-        self.names = frozenset(schema.names[slot] for slot in self.program.slots)
+        self.names = facts_of(node)
+        self._schema = schema
+        self._program: Program | None = None
+
+    @property
+    def program(self) -> Program:
+        """What runs it, made when first asked for. Raises IrRefused where it does not fit the schema."""
+        if self._program is None:
+            self._program = Program(self.node, self._schema)
+        return self._program
 
     def holds(self, frame: Frame) -> tuple[bool, str]:
         """Whether the condition holds, and why that cannot be said; (False, "") is a plain no.

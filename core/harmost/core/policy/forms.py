@@ -14,12 +14,15 @@ from harmost.core.policy.ruleset import VERSION, Conjunction, RuleForm, RuleSet
 
 __all__ = ["Lowering"]
 
+_TRUE = Const("bool", True)
+_ATOMS_FEW = 1_000
+
 
 class _Lowered(msgspec.Struct, frozen=True):
-    """The conditions of one rule, atoms as bytes."""
+    """The conditions of one rule."""
 
-    matches: tuple[tuple[tuple[bytes, bool], ...], ...]
-    unmet: tuple[tuple[tuple[bytes, bool], ...], ...]
+    matches: tuple[Conjunction, ...]
+    unmet: tuple[Conjunction, ...]
     when: bytes
     require: bytes
     when_asks_candidate: bool
@@ -27,70 +30,72 @@ class _Lowered(msgspec.Struct, frozen=True):
 
 
 class Lowering:
-    """Makes rule sets, and remembers what it made of each pair of conditions.
+    """Makes one rule set after the other, each time only of the conditions that are new.
 
-    What the last set did not use is forgotten with it, so it never holds more than one set needs.
+    Atoms keep their numbers from set to set. Those that are used no more stay, until there are twice
+    as many as one set needs: then all is begun anew.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes], _Lowered] = {}
+        # Expressions are remembered where they are compiled, and compared by identity.
+        self._known: dict[tuple[Expression | None, Expression | None], _Lowered] = {}
+        # By their bytes: as nodes -0.0 and 0.0 are equal, and 1.0 divided by them is not.
+        self._numbers: dict[bytes, int] = {}
+        self._atoms: list[Node] = []
+        self._atoms_max = _ATOMS_FEW
 
     def rule_set(self, rules: Sequence[CompiledRule]) -> RuleSet:
-        """`rules`, which are in order, as a rule set. About 30 us for a rule not seen before."""
-        used: dict[tuple[bytes, bytes], _Lowered] = {}
-        # By their bytes: as nodes -0.0 and 0.0 are equal, and 1.0 divided by them is not.
-        atoms: dict[bytes, int] = {}
+        """`rules`, which are in order, as a rule set. About 30 us for a condition not seen before."""
+        if len(self._atoms) > self._atoms_max:
+            self._known, self._numbers, self._atoms = {}, {}, []
+        begun_anew = not self._atoms
+        used: dict[tuple[Expression | None, Expression | None], _Lowered] = {}
         forms: list[RuleForm] = []
         for rule in rules:
-            key = (_bytes(rule.when), _bytes(rule.require))
-            lowered = used.get(key) or self._known.get(key) or _lowered(rule, *key)
-            used[key] = lowered
-            forms.append(_form(rule, lowered, atoms))
+            key = (rule.when, rule.require)
+            lowered = used[key] = self._known.get(key) or used.get(key) or self._lowered(*key)
+            forms.append(_form(rule, lowered))
         self._known = used
-        return RuleSet(VERSION, tuple(ir.decode(atom) for atom in atoms), tuple(forms))
+        if begun_anew:
+            self._atoms_max = 2 * len(self._atoms) + _ATOMS_FEW
+        return RuleSet(VERSION, tuple(self._atoms), tuple(forms))
 
+    def _lowered(self, when: Expression | None, require: Expression | None) -> _Lowered:
+        condition = when.node if when is not None else _TRUE
+        required = require.node if require is not None else _TRUE
+        return _Lowered(
+            matches=self._numbered(alternatives(condition)),
+            unmet=self._numbered(alternatives(And((condition, Not(required))))),
+            when=ir.encode(condition) if when is not None else b"",
+            require=ir.encode(required) if require is not None else b"",
+            when_asks_candidate=_asks_candidate(condition),
+            require_asks_candidate=_asks_candidate(required),
+        )
 
-def _bytes(condition: Expression | None) -> bytes:
-    return ir.encode(condition.node) if condition is not None else b""
+    def _numbered(self, found: Alternatives) -> tuple[Conjunction, ...]:
+        return tuple(
+            tuple(2 * self._number(literal.atom) + literal.negated for literal in conjunction)
+            for conjunction in found
+        )
 
-
-def _lowered(rule: CompiledRule, when_bytes: bytes, require_bytes: bytes) -> _Lowered:
-    when = rule.when.node if rule.when is not None else Const("bool", True)
-    require = rule.require.node if rule.require is not None else Const("bool", True)
-    return _Lowered(
-        matches=_encoded(alternatives(when)),
-        unmet=_encoded(alternatives(And((when, Not(require))))),
-        when=when_bytes,
-        require=require_bytes,
-        when_asks_candidate=_asks_candidate(when),
-        require_asks_candidate=_asks_candidate(require),
-    )
-
-
-def _encoded(found: Alternatives) -> tuple[tuple[tuple[bytes, bool], ...], ...]:
-    return tuple(
-        tuple((ir.encode(literal.atom), literal.negated) for literal in conjunction)
-        for conjunction in found
-    )
+    def _number(self, atom: Node) -> int:
+        number = self._numbers.setdefault(ir.encode(atom), len(self._atoms))
+        if number == len(self._atoms):
+            self._atoms.append(atom)
+        return number
 
 
 def _asks_candidate(node: Node) -> bool:
     return not candidate_fact_names().isdisjoint(facts_of(node))
 
 
-def _form(rule: CompiledRule, lowered: _Lowered, atoms: dict[bytes, int]) -> RuleForm:
-    def numbered(found: tuple[tuple[tuple[bytes, bool], ...], ...]) -> tuple[Conjunction, ...]:
-        return tuple(
-            tuple(2 * atoms.setdefault(atom, len(atoms)) + negated for atom, negated in conjunction)
-            for conjunction in found
-        )
-
+def _form(rule: CompiledRule, lowered: _Lowered) -> RuleForm:
     return RuleForm(
         hit=rule.hit,
         tenant=rule.tenant,
         priority=rule.priority,
-        matches=numbered(lowered.matches),
-        unmet=numbered(lowered.unmet),
+        matches=lowered.matches,
+        unmet=lowered.unmet,
         when=lowered.when,
         require=lowered.require,
         redactions=rule.redactions,

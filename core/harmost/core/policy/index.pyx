@@ -189,7 +189,7 @@ cdef class SetKey(Key):
     def __init__(self, Index index, str fact, tests, *_):
         Key.__init__(self, index, fact)
         self._classes = {}
-        self._positive, self._negative = [[], []], [[], []]
+        self._positive, self._negative = [None, None], [None, None]
         self._rows = [None, None]
         for test in tests:
             for value in test.values or ():
@@ -201,9 +201,10 @@ cdef class SetKey(Key):
         which = self._classes.setdefault(value, len(self._rows))
         if which == len(self._rows):
             self._rows.append(None)
-            self._positive.append([])
-            self._negative.append([])
-        (self._negative if test.negated else self._positive)[which].extend(test.lanes)
+            self._positive.append(None)
+            self._negative.append(None)
+        lanes = self._negative if test.negated else self._positive
+        lanes[which] = test.lanes if lanes[which] is None else [*lanes[which], *test.lanes]
 
     def _default(self, int which, tests):
         """The row of a value that no test names, or of none at all."""
@@ -240,9 +241,9 @@ cdef class SetKey(Key):
         cdef bytes row = self.index.new_row(words_of(self._rows[OTHER]))
         cdef uint64_t* words = words_of(row)
         cdef int lane
-        for lane in self._positive[which]:
+        for lane in self._positive[which] or ():
             set_bit(words, lane)
-        for lane in self._negative[which]:
+        for lane in self._negative[which] or ():
             clear_bit(words, lane)
         self._rows[which] = row
         return row

@@ -86,8 +86,11 @@ class IrRefused(Exception):
     """Bytes that are no tree of this version, or a tree beyond its bounds."""
 
 
-class _Base(msgspec.Struct, frozen=True, array_like=True, tag_field="node"):
-    """What all nodes are: in bytes an array of the tag and the fields."""
+class _Base(msgspec.Struct, frozen=True, array_like=True, tag_field="node", gc=False):
+    """What all nodes are: in bytes an array of the tag and the fields.
+
+    A tree has no cycles, so none of its many nodes has to be visited by the garbage collector.
+    """
 
 
 class Const(_Base, frozen=True, tag="c"):

@@ -4,13 +4,13 @@ Models are as the other documents have them now; the time is the call's own, so 
 held then holds again. Facts that are not recorded have their default.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from harmost.core.errors import InvalidInput
 from harmost.core.policy.decision import Decision
-from harmost.core.policy.engine import Candidate, Engine
+from harmost.core.policy.engine import Candidate, Candidates, Engine
 from harmost.core.policy.vector import FactVector, Outcome, decoded, outcome_of
 
 __all__ = ["CHANGES", "Flip", "Group", "Recorded", "Replay", "ReplayChange", "changes"]
@@ -72,8 +72,8 @@ class Replay:
     skipped: int = 0
     counts: dict[ReplayChange, int] = field(default_factory=lambda: dict.fromkeys(CHANGES, 0))
     groups: dict[tuple[str, str], Group] = field(default_factory=dict[tuple[str, str], Group])
-    _candidates: dict[tuple[str, ...], tuple[Candidate, ...]] = field(
-        default_factory=dict[tuple[str, ...], tuple[Candidate, ...]]
+    _candidates: dict[tuple[str, ...], Candidates] = field(
+        default_factory=dict[tuple[str, ...], Candidates]
     )
 
     def over(self, recorded: Iterable[Recorded], *, flips_max: int) -> list[Flip]:
@@ -97,7 +97,7 @@ class Replay:
 
     def _again(self, recorded: Recorded, vector: FactVector) -> Flip | None:
         candidates = self._prepared(vector.candidates)
-        if not candidates:
+        if not candidates.count:
             self.skipped += 1
             return None
         now_s = recorded.started_ns // _NS_PER_S
@@ -106,13 +106,14 @@ class Replay:
         self._count(recorded, ways)
         return Flip(recorded, vector.outcome, after, ways) if ways else None
 
-    def _prepared(self, names: tuple[str, ...]) -> Sequence[Candidate]:
+    def _prepared(self, names: tuple[str, ...]) -> Candidates:
         found = self._candidates.get(names)
         if found is None:
             if len(self._candidates) >= CANDIDATES_KEPT_MAX:
                 self._candidates.clear()
             known = (self.candidate_of(name) for name in names)
-            found = self._candidates[names] = tuple(each for each in known if each is not None)
+            present = [each for each in known if each is not None]
+            found = self._candidates[names] = self.engine.prepare(present)
         return found
 
     def _count(self, recorded: Recorded, ways: tuple[ReplayChange, ...]) -> None:

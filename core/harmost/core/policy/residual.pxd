@@ -2,11 +2,13 @@
 
 from libc.stdint cimport uint64_t
 
+from harmost.core.policy.frame cimport Frame, Schema
+
 cdef class Residuals:
     cdef list _programs
     cdef list _asks_candidate
-    cdef object _frame
-    cdef object _schema
+    cdef Frame _frame
+    cdef Schema _schema
     cdef dict _request            # of this call; its facts are made when first needed
     cdef bint _used
     cdef uint64_t* _asked_at      # by condition: the call of its answer

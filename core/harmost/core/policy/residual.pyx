@@ -2,6 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
+from harmost.core.policy.frame cimport Facts, Frame, Schema
+from harmost.core.policy.vm cimport Program
+
 
 cdef class Residuals:
     def __init__(self, programs, asks_candidate, frame, schema):
@@ -32,23 +35,24 @@ cdef class Residuals:
 
     cdef int answer(self, int which, list candidates) except -1:
         cdef uint64_t everything = (<uint64_t>-1) >> (64 - max(1, len(candidates)))
-        cdef int i
+        cdef int i, truth
+        cdef Program program
         if not self._used:
             self._frame.use(self._schema.request(self._request))
             self._used = True
         self._holds[which] = self._fails[which] = 0
-        program = self._programs[which]
+        program = <Program>self._programs[which]
         if not self._asks_candidate[which]:
-            holds, error = program.evaluate(self._frame)
-            self._holds[which] = everything if holds else 0
-            self._fails[which] = everything if error else 0
+            truth = program.holds(self._frame)
+            self._holds[which] = everything if truth == 1 else 0
+            self._fails[which] = everything if truth < 0 else 0
         else:
             for i in range(len(candidates)):
-                self._frame.use(candidates[i])
-                holds, error = program.evaluate(self._frame)
-                if holds:
+                self._frame.use(<Facts>candidates[i])
+                truth = program.holds(self._frame)
+                if truth == 1:
                     self._holds[which] |= <uint64_t>1 << i
-                elif error:
+                elif truth < 0:
                     self._fails[which] |= <uint64_t>1 << i
         self._asked_at[which] = self._call
         return 0

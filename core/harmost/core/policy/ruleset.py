@@ -4,9 +4,11 @@ The control plane makes it; it travels as bytes, and whoever decides needs no CE
 What can be indexed of it is decided where it is read.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias, TypedDict
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from harmost.core.errors import InvalidInput
 from harmost.core.limits import RULES_MAX, TENANT_DEPTH_MAX
@@ -32,7 +34,7 @@ VERSION = 1
 Conjunction: TypeAlias = tuple[int, ...]
 
 
-class RuleForm(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class RuleForm(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """A rule ready to be indexed: it matches where all literals of any of `matches` hold.
 
     `unmet` says the same of where it matches and its `require` fails. `when` and `require` are the
@@ -93,7 +95,7 @@ class RuleSet(msgspec.Struct, frozen=True, array_like=True):
 
 
 def written(rules: RuleSet) -> bytes:
-    """`rules` as bytes, for read_rule_set. Equal sets give equal bytes."""
+    """`rules` as bytes, for read_rule_set."""
     return msgspec.msgpack.encode(rules)
 
 
@@ -113,7 +115,17 @@ def read_rule_set(data: bytes) -> RuleSet:
         raise InvalidInput(f"compiled policies are unreadable: {error}; apply them again") from None
     if problem := _problem(found):
         raise InvalidInput(f"compiled policies cannot be used: {problem}")
+    _share(found.rules)
     return found
+
+
+def _share(rules: Sequence[RuleForm]) -> None:
+    """Make equal texts one object: a document's rules have many in common."""
+    known: dict[str | bytes, str | bytes] = {}
+    for rule in rules:
+        for holder, name in ((rule.hit, "policy"), (rule.hit, "message"), (rule, "require")):
+            text: str | bytes = getattr(holder, name)
+            force_setattr(holder, name, known.setdefault(text, text))
 
 
 def _problem(found: RuleSet) -> str:

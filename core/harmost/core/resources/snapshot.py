@@ -14,6 +14,7 @@ from harmost.core.policy.engine import Engine, read_engine
 from harmost.core.policy.front import Environment
 from harmost.core.policy.library import Library, read_library
 from harmost.core.policy.rules import PoliciesRefused
+from harmost.core.resources.candidates import CandidateTable
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import expires_s, key_id, verify
 from harmost.core.resources.kinds import ProviderSpec
@@ -41,7 +42,8 @@ class Caller:
 class CompiledSnapshot:
     """One generation of every document, checked and compiled.
 
-    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model and time.
+    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model
+    and time, `candidates` by models and time.
     """
 
     generation: int
@@ -51,6 +53,7 @@ class CompiledSnapshot:
     conditions: Library
     steps: Mapping[str, tuple[CompiledStep, ...]]
     prices: PriceBook
+    candidates: CandidateTable
     _key_ends_s: Mapping[str, float] = field(repr=False)
 
     @property
@@ -113,6 +116,7 @@ def compile_snapshot(
     prices = _prices(catalog, by_key, problems)
     problems.raise_any()
     assert engine is not None  # INVARIANT: without problems, it compiled.
+    book = PriceBook(prices)
     return CompiledSnapshot(
         generation=generation,
         digest=digest or content_digest(dump(parsed.document) for parsed in documents),
@@ -120,7 +124,8 @@ def compile_snapshot(
         engine=engine,
         steps=MappingProxyType(steps),
         conditions=conditions,
-        prices=PriceBook(prices),
+        prices=book,
+        candidates=CandidateTable(engine, catalog, book),
         _key_ends_s=MappingProxyType(
             {identity: expires_s(owner.key) for identity, owner in catalog.keys.items()}
         ),

@@ -17,8 +17,7 @@ from harmost.core.chat import Call, Message
 from harmost.core.errors import PolicyDenied, RateLimited
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
-from harmost.core.policy.engine import Candidate
-from harmost.core.policy.facts import candidate_facts, request_facts
+from harmost.core.policy.facts import request_facts
 from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
@@ -103,8 +102,7 @@ def decide(
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
-    prices = snapshot.prices.at(now_s)
-    candidates = [_candidate(name, snapshot, prices) for name in step.models]
+    candidates = snapshot.candidates.at(step.models, now_s)
     decision = snapshot.engine.decide(facts, candidates, now_s=now_s)
     vector = encoded(facts, step.models, decision)
     return msgspec.structs.replace(decision, data_classes=turn.data_classes), vector
@@ -248,13 +246,6 @@ def _ceiling_usd_nanos(call: Call, snapshot: CompiledSnapshot, decision: Decisio
     if decision.usd_nanos_per_1k_tokens_max:
         ceilings.append(decision.usd_nanos_per_1k_tokens_max)
     return min(ceilings, default=None)
-
-
-def _candidate(name: str, snapshot: CompiledSnapshot, prices: Prices) -> Candidate:
-    model = snapshot.catalog.models[name].spec
-    provider = snapshot.catalog.providers[model.provider].spec
-    facts = candidate_facts(name, model, model.provider, provider, prices[name])
-    return Candidate(name, facts)
 
 
 def _cheaper_first(limit: BudgetLimit) -> RuleHit:
