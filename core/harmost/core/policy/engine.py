@@ -45,7 +45,7 @@ from harmost.core.policy.decide import Candidates, Decider, View
 from harmost.core.policy.decision import Decision, Redaction, RuleHit
 from harmost.core.policy.facts import FactValue, fact_schema
 from harmost.core.policy.frame import Schema
-from harmost.core.policy.ir import decode
+from harmost.core.policy.ir import IrRefused, decode
 from harmost.core.policy.match import Candidate, Match, Matcher
 from harmost.core.policy.normal import Literal
 from harmost.core.policy.parts import Parts
@@ -230,7 +230,10 @@ class Engine:
 
 def read_engine(data: bytes, *, generation: int) -> Engine:
     """The engine that was `written`; raises InvalidInput. Needs no CEL parser. About 10 us a rule."""
-    return Engine(read_rule_set(data), generation=generation)
+    try:
+        return Engine(read_rule_set(data), generation=generation)
+    except IrRefused as refused:
+        raise InvalidInput(f"compiled policies cannot be used: {refused}") from None
 
 
 def _rollouts(rules: Sequence[RuleForm]) -> dict[tuple[str, int], int]:

@@ -27,7 +27,7 @@ from harmost.core.policy.ir import (
     walk,
 )
 
-__all__ = ["KeyKind", "Predicate", "Test", "can_err", "predicate", "presence_of"]
+__all__ = ["Asked", "KeyKind", "Predicate", "can_err", "predicate", "presence_of"]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
@@ -58,8 +58,8 @@ class Predicate(NamedTuple):
     ranges: tuple[tuple[int, int], ...] = ()
 
 
-class Test(NamedTuple):
-    """A question of an index about one fact, and the lanes that hold it, in its plain or negated form.
+class Asked(NamedTuple):
+    """What an index asks about one fact, and the lanes that hold it, in its plain or negated form.
 
     `values` and `ranges` are Predicate's. `unary` answers the plain form for a fact of a value: 1 if it
     holds, 0 if not, -1 if that is an error.
