@@ -79,7 +79,11 @@ async def test_the_last_holds_go_to_exactly_as_many_as_fit(routers: list[BudgetC
     assert expected * HOLD >= 0.99 * LIMIT
     for client, attempt_id, held in admitted:
         client.settle(
-            attempt_id, held, Told(PATH, "m", time.time_ns()), amount=Amount(HOLD, 1), usage=None
+            attempt_id,
+            held,
+            Told(PATH, "m", time.time_ns(), "v1"),
+            amount=Amount(HOLD, 1),
+            usage=None,
         )
     async with asyncio.timeout(20):
         while any(client.owed for client in routers):

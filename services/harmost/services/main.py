@@ -43,6 +43,7 @@ from harmost.services.router.stats import Stats
 from harmost.services.sandbox.knobs import from_environment
 from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
+from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
 from harmost.services.snapshots.keys import read_signer, verifier_of
 from harmost.services.snapshots.watcher import SnapshotWatcher
@@ -100,6 +101,7 @@ async def _run(
     service: str, settings: Settings, started: asyncio.Event, stop: asyncio.Event
 ) -> None:
     async with SERVICES[service](settings):
+        settle()
         started.set()
         await stop.wait()
         log.info("draining for at most %.0f s", settings.grace_s)

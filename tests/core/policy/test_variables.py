@@ -122,3 +122,14 @@ def test_variables_that_double_each_other_are_bounded() -> None:
 def test_more_variables_than_the_bound_are_refused() -> None:
     found = errors("true", {f"v{n}": "true" for n in range(POLICY_VARIABLES_MAX + 1)})
     assert f"more than {POLICY_VARIABLES_MAX}" in found[0].message
+
+
+@pytest.mark.parametrize("item", ["purpose", "request", "variables"])
+def test_a_macro_s_item_may_not_hide_what_a_variable_asks_about(item: str) -> None:
+    when = f'["a"].exists({item}, variables.x)'
+    (error,) = errors(when, {"x": 'purpose == "a"'})
+    assert (error.line, error.column) == (1, 14)
+    assert "called like a fact" in error.message
+    assert decided('["a"].exists(c, variables.x)', {"x": 'purpose == "a"'}, purpose="b") == "allow"
+    without = f'["a"].exists({item}, {item} == "a")'
+    assert decided(without, {"x": 'purpose == "a"'}) == "deny"  # nothing is put in there

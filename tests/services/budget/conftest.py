@@ -25,6 +25,7 @@ from harmost.services.transport import GrpcServer, bearer
 NOON_NS = int(datetime(2026, 11, 18, 12, tzinfo=UTC).timestamp()) * 10**9  # a Wednesday
 
 PRINCIPALS = {
+    "admin": Principal("admin", "", frozenset({"finance", "operator"})),
     "service": Principal("router", "", frozenset({"service"})),
     "acme": Principal("app", "acme", frozenset({"caller", "finance"})),
     "retail": Principal("shop", "acme/retail", frozenset({"caller", "finance"})),

@@ -12,7 +12,7 @@ import grpc
 from harmost.budget.v1 import budget_pb2 as pb
 from harmost.budget.v1 import budget_pb2_grpc
 from harmost.services.budget.ledger_file import LedgerFile
-from harmost.services.budget.rows import EntryKind
+from harmost.services.budget.rows import EntryKind, EntryQuestion
 from harmost.services.transport import bearer
 
 KILLS = 5
@@ -99,7 +99,7 @@ def check(ledger: Path, load: Load) -> None:
     file = LedgerFile(ledger)
     try:
         file.verify()
-        entries, following = file.page(after=0, tenant="", rows_max=50_000)
+        entries, following = file.page(EntryQuestion(), after=0, rows_max=50_000)
         assert following == 0
         still_open = {row.entry.key for row in file.open_holds()}
         balances = [file.balance_of(id) for id in entries[0].counters]

@@ -125,6 +125,9 @@ def test_a_correction_moves_the_balance_and_stands_in_the_report(at: Any, spent:
         (("chargeback", "--month", "2026-11", "--timezone", "Mars/Olympus"), "is no time zone"),
         (("chargeback", "--month", "2026-11", "--by", "mood"), "`mood` is not known"),
         (("chargeback", "--month", "2026-11", "--csv", "--json"), "choose one of"),
+        (("budget", "entries", "--kind", "gift"), "`gift` is no kind: use reserve, settle"),
+        (("budget", "entries", "--since", "yesterday"), "`yesterday` is no time"),
+        (("budget", "entries", "--limit", "0"), "--limit"),
         (("budget", "top", "--by", "mood"), "`mood` is not known"),
         (("budget", "adjust", "b", "1e3", "--reason", "r"), "`1e3` is no amount: write US dollars"),
         (("budget", "adjust", "b", "2.5", "--reason", "r", "--unit", "tokens"), "write a whole number"),
@@ -145,6 +148,34 @@ def test_a_budget_that_does_not_exist_cannot_be_corrected(at: Any) -> None:
     ran = at("budget", "adjust", "nobody", "1", "--reason", "r")
     assert ran.code == 1
     assert "budget `nobody` does not exist: see `harmost budget show`" in ran.err
+
+
+def test_entries_are_listed_newest_first_and_by_what_is_asked(at: Any, spent: int) -> None:
+    ran = until(
+        lambda: at("budget", "entries", "--kind", "settle", "--json"),
+        lambda ran: len(ran.out.splitlines()) >= spent,
+    )
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert {row["kind"] for row in rows} == {"settle"}
+    assert [row["sequence"] for row in rows] == sorted((r["sequence"] for r in rows), reverse=True)
+    priced = next(row for row in rows if row["price_version"])
+    assert priced["price_version"].startswith("document#")
+    one = at("budget", "entries", "--attempt", rows[0]["attempt_id"], "--json").out.splitlines()
+    assert rows[0]["attempt_id"] in {json.loads(line)["attempt_id"] for line in one}
+    few = at("budget", "entries", "--limit", "2", "--since", "1h", "--tenant", TENANT)
+    assert few.code == 0
+    assert "2 rows; there may be more" in few.err
+    assert rows[0]["attempt_id"] in at("budget", "entries", "--limit", "500").out
+    assert at("budget", "entries", "--until", "24h", "--json").out == ""
+
+
+def test_a_running_ledger_is_proven(at: Any, spent: int, mesh: Path) -> None:
+    told = at("ledger", "verify", "--json")
+    assert (told.code, told.json["adds_up"], told.json["findings"]) == (0, True, [])
+    assert told.json["attempts_settled"] >= spent
+    assert "adds up" in at("ledger", "verify").err
+    in_use = at("ledger", "verify", str(mesh))
+    assert (in_use.code, "is in use by a running service" in in_use.err) == (1, True)
 
 
 PRICED = """\

@@ -55,7 +55,7 @@ class Router:
     def settle(self, attempt_id: str, held: Held, used: int | None) -> None:
         amount = None if used is None else Amount(used, 1)
         usage = None if used is None else TokenUsage(input_tokens=1)
-        told = Told(PATH, "m", time.time_ns())
+        told = Told(PATH, "m", time.time_ns(), "v1")
         self.journal.append(closed(attempt_id, used).closed)
         self.client.settle(attempt_id, held, told, amount=amount, usage=usage)
 

@@ -192,6 +192,7 @@ def _decision(message: decision_pb2.Decision) -> events.Decision:
         ),
         snapshot_generation=message.snapshot_generation,
         data_classes=tuple(message.data_classes),
+        usd_nanos_per_1k_tokens_max=message.usd_nanos_per_1k_tokens_max,
     )
 
 
@@ -203,6 +204,8 @@ def _rule(message: decision_pb2.RuleHit) -> events.RuleHit:
         _name(decision_pb2.Mode, message.mode, "MODE_"),
         tuple(message.citations),
         message.error,
+        message.message,
+        message.approver,
     )
 
 

@@ -46,7 +46,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class RuleHit:
-    """A rule that matched: what it does, how seriously it is meant, what it rests on."""
+    """A rule that matched: what it does, how seriously it is meant, what it rests on.
+
+    `approver` is set for an exception: who approved it.
+    """
 
     policy: str
     rule: str
@@ -54,6 +57,8 @@ class RuleHit:
     mode: str
     citations: tuple[str, ...] = ()
     error: str = ""
+    message: str = ""
+    approver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class Redaction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What policy said. `output_tokens_max` 0: no rule caps."""
+    """What policy said. `output_tokens_max`, `usd_nanos_per_1k_tokens_max` 0: no rule caps."""
 
     effect: str = ""
     rules: tuple[RuleHit, ...] = ()
@@ -85,6 +90,7 @@ class Decision:
     redactions: tuple[Redaction, ...] = ()
     snapshot_generation: int = 0
     data_classes: tuple[str, ...] = ()
+    usd_nanos_per_1k_tokens_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,18 +83,18 @@ class Engine:
         self._rules = rules.rules
         self._generation = generation
         self._parts = Parts(rules, self._schema)
-        self._programs: dict[bytes, Program] = {}
+        # INVARIANT: what the decider holds does not hold the engine: a retired one is freed at once.
+        self._texts = _Texts(rules.rules, self._schema)
         self._rollouts = _rollouts(rules.rules)
-        self._redactions = _redactions(rules.rules)
         self._views: dict[str, View] = {}
         self._decider = Decider(
             [self._numbers(number) for number in range(len(rules.rules))],
             [rule.hit for rule in rules.rules],
             [rule.hit_elsewhere for rule in rules.rules],
             generation=generation,
-            redactions_of=self._redactions_of,
+            redactions_of=self._texts.redactions_of,
             residuals=self._parts.residuals,
-            errors_of=self._errors_of,
+            errors_of=self._texts.errors_of,
         )
 
     def written(self) -> bytes:
@@ -163,7 +163,7 @@ class Engine:
         An exception that has expired says nothing. About 1 us for each rule and candidate.
         """
         facts = [self._schema.candidate(candidate.facts) for candidate in candidates]
-        matcher = Matcher(self._schema, self._program, request, facts)
+        matcher = Matcher(self._schema, self._texts.program, request, facts)
         binding = ("", *ancestors(str(request.get("request.tenant", ""))))
         matches = [
             matcher.match(rule)
@@ -190,20 +190,6 @@ class Engine:
         self._views[tenant] = view
         return view
 
-    def _program(self, condition: bytes) -> Program:
-        program = self._programs.get(condition)
-        if program is None:
-            if len(self._programs) >= _PROGRAMS_MAX:
-                self._programs.clear()
-            program = self._programs[condition] = Program(decode(condition), self._schema)
-        return program
-
-    def _errors_of(
-        self, numbers: list[int], request: dict[str, FactValue], candidates: Candidates
-    ) -> list[str]:
-        matcher = Matcher(self._schema, self._program, request, candidates.facts)
-        return [matcher.match(self._rules[number]).hit.error for number in numbers]
-
     def _numbers(self, number: int) -> RuleNumbers:
         rule = self._rules[number]
         rollout = (rule.hit.policy, rule.rollout_percent)
@@ -213,7 +199,7 @@ class Engine:
             output_tokens_max=rule.output_tokens_max,
             usd_nanos_max=rule.usd_nanos_per_1k_tokens_max,
             expires_s=rule.expires_s,
-            redactions=sum(1 << self._redactions[each] for each in rule.redactions),
+            redactions=sum(1 << self._texts.redactions[each] for each in rule.redactions),
             level=rule.tenant.count("/") + 1 if rule.tenant else 0,
             allows=allows,
             denies=rule.hit.effect == "deny",
@@ -224,8 +210,32 @@ class Engine:
             rollout=self._rollouts[rollout] if rule.hit_elsewhere is not None else -1,
         )
 
-    def _redactions_of(self, bits: int) -> tuple[Redaction, ...]:
-        return united(each for each, bit in self._redactions.items() if bits >> bit & 1)
+
+class _Texts:
+    """What a decision says beside numbers: redactions, and the errors of conditions."""
+
+    def __init__(self, rules: Sequence[RuleForm], schema: Schema) -> None:
+        self._rules = rules
+        self._schema = schema
+        self._programs: dict[bytes, Program] = {}
+        self.redactions = _redactions(rules)
+
+    def program(self, condition: bytes) -> Program:
+        program = self._programs.get(condition)
+        if program is None:
+            if len(self._programs) >= _PROGRAMS_MAX:
+                self._programs.clear()
+            program = self._programs[condition] = Program(decode(condition), self._schema)
+        return program
+
+    def errors_of(
+        self, numbers: list[int], request: dict[str, FactValue], candidates: Candidates
+    ) -> list[str]:
+        matcher = Matcher(self._schema, self.program, request, candidates.facts)
+        return [matcher.match(self._rules[number]).hit.error for number in numbers]
+
+    def redactions_of(self, bits: int) -> tuple[Redaction, ...]:
+        return united(each for each, bit in self.redactions.items() if bits >> bit & 1)
 
 
 def read_engine(data: bytes, *, generation: int) -> Engine:

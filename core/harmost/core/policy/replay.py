@@ -60,7 +60,7 @@ class Group:
 
 @dataclass(slots=True)
 class Replay:
-    """Goes through recorded decisions with `engine` and counts. Not for several threads at once.
+    """Goes through recorded decisions with `engine`, which is its own, and counts. One thread at a time.
 
     `candidate_of` makes a model's candidate; None: there is no such model any more.
     """
@@ -75,17 +75,18 @@ class Replay:
     _candidates: dict[tuple[str, ...], Candidates] = field(
         default_factory=dict[tuple[str, ...], Candidates]
     )
+    # What the engine's numbers for redactions mean, once each was met.
+    _redactions: dict[int, tuple[tuple[str, str], ...]] = field(default_factory=lambda: {0: ()})
 
     def over(self, recorded: Iterable[Recorded], *, flips_max: int) -> list[Flip]:
         """Decide each again; the first `flips_max` that change. All are counted."""
         found: list[Flip] = []
         for each in recorded:
             try:
-                vector = decoded(each.vector)
-            except InvalidInput:
+                flip = self._again(each, decoded(each.vector))
+            except InvalidInput:  # not bytes of ours, or facts of other types
                 self.skipped += 1
                 continue
-            flip = self._again(each, vector)
             if flip is not None and len(found) < flips_max:
                 found.append(flip)
         return found
@@ -101,10 +102,31 @@ class Replay:
             self.skipped += 1
             return None
         now_s = recorded.started_ns // _NS_PER_S
+        if self._is_same(vector, candidates, now_s):
+            self._count(recorded, ())
+            return None
         after = self.engine.decide(vector.facts, candidates, now_s=now_s)
         ways = changes(vector.outcome, outcome_of(after))
         self._count(recorded, ways)
         return Flip(recorded, vector.outcome, after, ways) if ways else None
+
+    def _is_same(self, vector: FactVector, candidates: Candidates, now_s: int) -> bool:
+        """Whether the decision certainly is as it was: what most are, without making one."""
+        denied, remaining, redactions, *caps = self.engine.outcome(
+            vector.facts, candidates, now_s=now_s
+        )
+        before = vector.outcome
+        if denied >= 0 or before.denied_by is not None:
+            return denied >= 0 and before.denied_by is not None
+        meaning = self._redactions.get(redactions)
+        if meaning is None:
+            after = self.engine.decide(vector.facts, candidates, now_s=now_s)
+            meaning = self._redactions[redactions] = outcome_of(after).redactions
+        return (
+            before.candidates == _remaining(candidates, remaining)
+            and before.redactions == meaning
+            and [before.output_tokens_max, before.usd_nanos_per_1k_tokens_max] == caps
+        )
 
     def _prepared(self, names: tuple[str, ...]) -> Candidates:
         found = self._candidates.get(names)
@@ -112,8 +134,8 @@ class Replay:
             if len(self._candidates) >= CANDIDATES_KEPT_MAX:
                 self._candidates.clear()
             known = (self.candidate_of(name) for name in names)
-            present = [each for each in known if each is not None]
-            found = self._candidates[names] = self.engine.prepare(present)
+            given = [each for each in known if each is not None]
+            found = self._candidates[names] = self.engine.prepare(given)
         return found
 
     def _count(self, recorded: Recorded, ways: tuple[ReplayChange, ...]) -> None:
@@ -132,6 +154,13 @@ class Replay:
         group.deny_to_allow += "deny_to_allow" in ways
         for way in ways:
             self.counts[way] += 1
+
+
+def _remaining(candidates: Candidates, bits: int) -> tuple[str, ...]:
+    """The names of those whose bit is set."""
+    if bits == (1 << candidates.count) - 1:
+        return candidates.names
+    return tuple(name for number, name in enumerate(candidates.names) if bits >> number & 1)
 
 
 def changes(before: Outcome, after: Outcome) -> tuple[ReplayChange, ...]:

@@ -12,12 +12,12 @@ from harmost.core.privacy.classes import FOUND_CLASSES, IMPLIED_CLASSES
 from harmost.core.resources.kinds import PolicyException, Rollout, Rule
 from harmost.core.resources.shapes import quoted
 
-__all__ = ["effects_of", "exception_problems", "found_classes", "rule_problems"]
+__all__ = ["EFFECT_FIELDS", "effects_of", "exception_problems", "found_classes", "rule_problems"]
 
 Problems: TypeAlias = list[tuple[str, str]]
 
 # Effect, and the field of a rule that states it.
-_FIELDS: Mapping[Effect, str] = {
+EFFECT_FIELDS: Mapping[Effect, str] = {
     "deny": "deny",
     "allow": "allow",
     "require": "require",
@@ -52,10 +52,10 @@ def rule_problems(rule: Rule) -> Problems:
     if not rule.name:
         problems.append(("name", "rule has no name: give it one"))
     if not effects:
-        fields = ", ".join(f"`{field}`" for field in _FIELDS.values())
+        fields = ", ".join(f"`{field}`" for field in EFFECT_FIELDS.values())
         problems.append(("name", f"rule has no effect: give it one of {fields}"))
     if len(effects) > 1:
-        both = " and ".join(f"`{_FIELDS[effect]}`" for effect in effects)
+        both = " and ".join(f"`{EFFECT_FIELDS[effect]}`" for effect in effects)
         problems.append(("name", f"rule has the effects {both}: part it into one rule for each"))
     if rule.cap_output_tokens < 0:
         problems.append(
@@ -91,7 +91,7 @@ def _person(text: str) -> str:
 
 
 def _price_problems(text: str) -> Problems:
-    field = _FIELDS["cap_price"]
+    field = EFFECT_FIELDS["cap_price"]
     if not text:
         return []
     try:

@@ -8,11 +8,13 @@ import difflib
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from harmost.core.limits import CEL_CHARS_MAX, POLICY_VARIABLES_MAX
 from harmost.core.policy.expression import CelProblem, Compiler, ExpressionRefused
+from harmost.core.policy.facts import declared_facts
 
 __all__ = ["Expanded", "Variables"]
 
@@ -23,7 +25,17 @@ _TOKEN = re.compile(
     r"""|\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}"""
     r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|//[^\n]*"""
     r"""|(?<![\w.])variables\s*\.\s*(?P<name>[A-Za-z_]\w*)"""
+    r"""|\.\s*(?:all|exists|exists_one|filter|map)\s*\(\s*(?P<item>[A-Za-z_]\w*)\s*,"""
 )
+
+
+_TAKEN = "the item of a macro is called like a fact: give it another name, such as `c`"
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    """What facts, and variables, begin with."""
+    return frozenset(("variables", *(name.partition(".")[0] for name in declared_facts())))
 
 
 class Expanded(NamedTuple):
@@ -70,8 +82,11 @@ class Variables:
         pieces: list[str] = []
         length = done = 0
         sound = True
+        items: list[CelProblem] = []
         for match in _TOKEN.finditer(source):
             name = match["name"]
+            if match["item"] in _reserved():
+                items.append(CelProblem(*_position(source, match.start("item")), _TAKEN))
             if name is None:
                 continue
             if name not in self._declared:
@@ -84,6 +99,8 @@ class Variables:
             parts += [(length, match.start(), False), (length + len(text), match.end(), True)]
             length += len(text)
             done = match.end()
+        # Inside such a macro a variable would ask about the item in the place of the fact.
+        problems += items if pieces else []
         pieces.append(source[done:])
         length += len(source) - done
         if length > CEL_CHARS_MAX and pieces[1:]:

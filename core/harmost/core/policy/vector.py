@@ -95,7 +95,7 @@ class FactVector(msgspec.Struct, frozen=True):
     """One decision: the snapshot `generation` that made it, request facts by name, and its outcome."""
 
     generation: int
-    facts: Mapping[str, FactValue]
+    facts: dict[str, FactValue]
     candidates: tuple[str, ...]
     outcome: Outcome
 

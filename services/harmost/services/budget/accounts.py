@@ -40,7 +40,7 @@ from harmost.services.budget.requests import (
     Settlement,
     Synced,
 )
-from harmost.services.budget.rows import Entry, EntryKind, HoldRow
+from harmost.services.budget.rows import Books, Entry, EntryKind, EntryQuestion, HoldRow
 
 __all__ = ["Accounts"]
 
@@ -260,17 +260,17 @@ class Accounts:
         return [self._state(limit, now_ns) for limit in limits]
 
     def entries(
-        self, *, after: int, tenant: str, attempt_id: str, rows_max: int
+        self, question: EntryQuestion, *, after: int, rows_max: int, attempt_id: str = ""
     ) -> tuple[list[Entry], int]:
-        """Rows after a sequence, at or below `tenant`, and where to go on; 0: no more."""
+        """Rows after one, and where to go on; 0: no more. Of an attempt only the tenant is asked."""
         if not attempt_id:
-            return self._file.page(after=after, tenant=tenant, rows_max=rows_max)
+            return self._file.page(question, after=after, rows_max=rows_max)
         rows = [
             entry
             for entry in self._file.entries_of(attempt_id)
             if entry.kind is not EntryKind.ADJUST
             and entry.sequence > after
-            and visible(tenant, entry.path.tenant)
+            and visible(question.tenant, entry.path.tenant)
         ]
         page = rows[:rows_max]
         return page, page[-1].sequence if len(rows) > len(page) else 0
@@ -278,6 +278,16 @@ class Accounts:
     def sums(self, question: SumQuestion, *, after: Position) -> SumPage:
         """A page of rows, summed."""
         return self._file.sum_page(question, after=after)
+
+    @property
+    def last_sequence(self) -> int:
+        """The newest row's; 0: there is none."""
+        return self._sequence
+
+    def books(self) -> Books:
+        """Every balance, open hold and lease as this transaction leaves them. O(all of them)."""
+        self.save()
+        return Books(self._file.balances(), self._file.open_holds(), self._file.leases())
 
     def verify(self) -> None:
         """Add up every row; raises NotPossibleNow, naming the file, where one does not fit. O(rows).

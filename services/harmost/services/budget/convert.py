@@ -5,6 +5,7 @@ from typing import cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harmost.budget.v1 import budget_pb2 as pb
+from harmost.core.budget.fold import LedgerFold
 from harmost.core.budget.nodes import Amount, BudgetPath, Unit
 from harmost.core.budget.window import TIME_NS_MAX, Window, WindowBounds
 from harmost.core.errors import InvalidInput, Violation
@@ -18,7 +19,7 @@ from harmost.services.budget.requests import (
     Reservation,
     Settlement,
 )
-from harmost.services.budget.rows import Entry, EntryKind
+from harmost.services.budget.rows import Entry, EntryKind, EntryQuestion
 from harmost.services.convert.usage import usage_from_proto, usage_to_proto
 
 __all__ = [
@@ -27,9 +28,11 @@ __all__ = [
     "adjustment_of",
     "amount_of",
     "budget_to_proto",
+    "entry_question_of",
     "entry_to_proto",
     "page_number",
     "path_of",
+    "proof_to_proto",
     "reservation_of",
     "reserve_response",
     "settlement_of",
@@ -143,16 +146,39 @@ def entry_to_proto(entry: Entry) -> pb.Entry:
     )
 
 
+def entry_question_of(request: pb.ListEntriesRequest, *, tenant: str) -> EntryQuestion:
+    """Which rows of `tenant` are asked for."""
+    start_ns, end_ns = _span_ns(request)
+    return EntryQuestion(
+        tenant=tenant,
+        kinds=frozenset(EntryKind(kind) for kind in request.kinds if kind),
+        model=request.model,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        newest_first=request.newest_first,
+    )
+
+
+def proof_to_proto(fold: LedgerFold, *, rows_total: int) -> pb.VerifyLedgerResponse:
+    """What a proof found as a message."""
+    return pb.VerifyLedgerResponse(
+        rows=fold.rows,
+        rows_total=rows_total,
+        done=True,
+        attempts=fold.attempts,
+        usd_nanos=fold.usd_nanos,
+        findings=[pb.LedgerFinding(**found._asdict()) for found in fold.findings],
+        findings_total=fold.found,
+    )
+
+
 def sum_question_of(request: pb.SumEntriesRequest, *, tenant: str) -> SumQuestion:
     """What `request` asks of the rows of `tenant`."""
     groups = tuple(Group(group) for group in request.group_by if group)
     spans = [group for group in groups if group in SPANS_NS]
     if len(set(groups)) < len(request.group_by) or len(spans) > 1:
         raise _invalid("group_by", "names a group twice, none, or two times: name each once")
-    start_ns = _time_ns(request.start) if request.HasField("start") else 0
-    end_ns = _time_ns(request.end) if request.HasField("end") else TIME_NS_MAX
-    if start_ns > end_ns:
-        raise _invalid("start", "is after `end`: exchange them")
+    start_ns, end_ns = _span_ns(request)
     return SumQuestion(tenant, start_ns, end_ns, groups)
 
 
@@ -163,6 +189,14 @@ def sums_to_proto(report: Report) -> pb.SumEntriesResponse:
         total=pb.EntrySum(**report.total._asdict()),
         truncated=report.truncated,
     )
+
+
+def _span_ns(request: pb.SumEntriesRequest | pb.ListEntriesRequest) -> tuple[int, int]:
+    start_ns = _time_ns(request.start) if request.HasField("start") else 0
+    end_ns = _time_ns(request.end) if request.HasField("end") else TIME_NS_MAX
+    if start_ns > end_ns:
+        raise _invalid("start", "is after `end`: exchange them")
+    return start_ns, end_ns
 
 
 def _time_ns(time: Timestamp) -> int:

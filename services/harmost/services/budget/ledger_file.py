@@ -21,7 +21,14 @@ from harmost.core.errors import NotPossibleNow
 from harmost.core.usage import TokenUsage
 from harmost.services.budget.ledger_sums import sum_page
 from harmost.services.budget.report import Position, SumPage, SumQuestion
-from harmost.services.budget.rows import BalanceRow, CounterKey, Entry, HoldRow, KeyRow
+from harmost.services.budget.rows import (
+    BalanceRow,
+    CounterKey,
+    Entry,
+    EntryQuestion,
+    HoldRow,
+    KeyRow,
+)
 from harmost.services.budget.schema import (
     APPLICATION_ID,
     CHECKS,
@@ -46,10 +53,16 @@ SET settled = excluded.settled, held = excluded.held, debt = excluded.debt,
     leased = excluded.leased, suspense = excluded.suspense
 """
 _decode_answer = msgspec.msgpack.Decoder(SyncAnswer | None).decode
-_PAGE = """
-SELECT * FROM entries WHERE sequence > ?1 AND sequence <= ?1 + ?2
-AND (?3 = '' OR tenant = ?3 OR (tenant > ?3 || '/' AND tenant < ?3 || '0')) LIMIT ?4
+_ASKED = """
+SELECT * FROM entries WHERE sequence BETWEEN ?1 AND ?2
+AND (?3 = '' OR tenant = ?3 OR (tenant > ?3 || '/' AND tenant < ?3 || '0'))
+AND (1 << kind) & ?4 AND (?5 = '' OR model = ?5) AND created_ns >= ?6 AND created_ns < ?7
 """  # "0" follows "/"
+# Oldest first, and newest first.
+_PAGE = (
+    f"{_ASKED} ORDER BY sequence LIMIT ?8",
+    f"{_ASKED} ORDER BY sequence DESC LIMIT ?8",
+)
 
 
 class LedgerFile:
@@ -136,6 +149,10 @@ class LedgerFile:
         rows = self._connection.execute("SELECT * FROM balances WHERE id = ?", (id,))
         return next((_balance(row) for row in rows), None)
 
+    def balances(self) -> list[BalanceRow]:
+        """Every counter, of every window. O(counters)."""
+        return [_balance(row) for row in self._connection.execute("SELECT * FROM balances")]
+
     def open_holds(self) -> list[HoldRow]:
         """All attempts that have not closed."""
         rows = self._connection.execute(
@@ -159,16 +176,38 @@ class LedgerFile:
         )
         return frozenset(str(key) for (key,) in rows)
 
-    def page(self, *, after: int, tenant: str, rows_max: int) -> tuple[list[Entry], int]:
-        """Rows charged at or below `tenant` after a sequence, and where to go on; 0: no more.
+    def page(
+        self, question: EntryQuestion, *, after: int, rows_max: int
+    ) -> tuple[list[Entry], int]:
+        """The next rows that are asked for, and where to go on; 0: no more.
 
-        A page may be short, or empty, and still not the last.
+        `after` is the row that the page before ended with; 0: none. A page may be short, or empty,
+        and still not the last.
         """
         last, _ = self.last_ids()
-        rows = self._connection.execute(_PAGE, (after, ROWS_SCANNED_MAX, tenant, rows_max))
+        if question.newest_first:
+            high = (after or last + 1) - 1
+            low = max(1, high - ROWS_SCANNED_MAX + 1)
+        else:
+            low, high = after + 1, after + ROWS_SCANNED_MAX
+        rows = self._connection.execute(
+            _PAGE[question.newest_first],
+            (
+                low,
+                high,
+                question.tenant,
+                sum(1 << kind for kind in question.kinds) or -1,
+                question.model,
+                question.start_ns,
+                question.end_ns,
+                rows_max,
+            ),
+        )
         entries = [_entry(row) for row in rows]
-        full = len(entries) == rows_max
-        reached = entries[-1].sequence if full else after + ROWS_SCANNED_MAX
+        if question.newest_first:
+            reached = entries[-1].sequence if len(entries) == rows_max else low
+            return entries, reached if reached > 1 else 0
+        reached = entries[-1].sequence if len(entries) == rows_max else high
         return entries, reached if reached < last else 0
 
     def routers(self) -> list[RouterRow]:

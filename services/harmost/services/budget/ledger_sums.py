@@ -19,7 +19,7 @@ from harmost.services.budget.report import (
 __all__ = ["PAGE_ROWS", "sum_page"]
 
 # 5 ms of the ledger's thread: what a caller who reserves may have to wait for a report.
-PAGE_ROWS = 5_000
+PAGE_ROWS = 1_000
 
 # None of what a caller names gets into a query: only these do.
 _COLUMNS: Mapping[Group, str] = {

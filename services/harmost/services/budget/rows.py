@@ -5,11 +5,21 @@ from typing import NamedTuple
 
 import msgspec
 
+from harmost.core.budget.lending import LeaseRow
 from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.window import Window
 from harmost.core.usage import TokenUsage
 
-__all__ = ["BalanceRow", "CounterKey", "Entry", "EntryKind", "HoldRow", "KeyRow"]
+__all__ = [
+    "BalanceRow",
+    "Books",
+    "CounterKey",
+    "Entry",
+    "EntryKind",
+    "EntryQuestion",
+    "HoldRow",
+    "KeyRow",
+]
 
 CounterKey = tuple[str, int, Window, int]
 """Budget, unit, window and its start: what a balance is kept by, whatever its limit becomes."""
@@ -36,6 +46,18 @@ class BalanceRow(msgspec.Struct, frozen=True, array_like=True):
     suspense: int = 0
 
 
+class EntryQuestion(NamedTuple):
+    """Which rows are wanted: at or below `tenant`, of `kinds` (none: all), of `model` ("": all),
+    written from `start_ns` to before `end_ns`."""
+
+    tenant: str = ""
+    kinds: frozenset[EntryKind] = frozenset()
+    model: str = ""
+    start_ns: int = 0
+    end_ns: int = 2**63 - 1
+    newest_first: bool = False
+
+
 class HoldRow(NamedTuple):
     """An attempt that has not closed: its RESERVE, and the tenant of who reserved it.
 
@@ -45,6 +67,14 @@ class HoldRow(NamedTuple):
     entry: "Entry"
     holder: str
     expires_ns: int
+
+
+class Books(NamedTuple):
+    """Everything that the rows must add up to, at one moment."""
+
+    balances: "list[BalanceRow]"
+    holds: list[HoldRow]
+    leases: list[LeaseRow]
 
 
 class KeyRow(NamedTuple):

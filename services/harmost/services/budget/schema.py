@@ -107,7 +107,10 @@ CREATE INDEX keys_by_end ON keys (ended_ns);
 CREATE TABLE deployment (id TEXT NOT NULL) STRICT;
 """
 
-MIGRATIONS = (_SCHEMA, _HOLDERS, _LEASES)
+# Reports of a span read no more than it, for 0.2 us of each row that is written.
+_BY_TIME = "CREATE INDEX entries_by_time ON entries (created_ns)"
+
+MIGRATIONS = (_SCHEMA, _HOLDERS, _LEASES, _BY_TIME)
 
 # Each balance that is not the sum of its entries.
 _DIFFERENCES = """

@@ -16,11 +16,14 @@ from harmost.core.errors import Forbidden, HarmostError, NotFound
 from harmost.core.resources.kinds import BudgetSpec, Metadata
 from harmost.core.tenants import visible
 from harmost.services.budget.accounts import Accounts
+from harmost.services.budget.audit import Audit, page_after
 from harmost.services.budget.convert import (
     adjustment_of,
     budget_to_proto,
+    entry_question_of,
     entry_to_proto,
     page_number,
+    proof_to_proto,
     reservation_of,
     reserve_response,
     settlement_of,
@@ -158,11 +161,12 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Context
     ) -> pb.ListEntriesResponse:
-        tenant, after = _narrowed(request.tenant), page_number(request.page_token)
+        question = entry_question_of(request, tenant=_narrowed(request.tenant))
+        after = page_number(request.page_token)
         attempt_id, size = request.attempt_id, request.page_size or PAGE_SIZE
         entries, following = await self._store.run(
             lambda accounts, _: accounts.entries(
-                after=after, tenant=tenant, attempt_id=attempt_id, rows_max=size
+                question, after=after, rows_max=size, attempt_id=attempt_id
             )
         )
         return pb.ListEntriesResponse(
@@ -182,6 +186,21 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
             report.add(page)
             reached = page.reached
         return sums_to_proto(report)
+
+    async def VerifyLedger(
+        self, request: pb.VerifyLedgerRequest, context: Context
+    ) -> AsyncIterator[pb.VerifyLedgerResponse]:
+        if current_principal().tenant:
+            raise Forbidden("only a key of the whole deployment may have the whole ledger proven")
+        audit = Audit()
+        while (
+            True
+        ):  # ends with the rows, which are read faster than they come, or with the deadline
+            page = await self._store.run(partial(page_after, sequence=audit.sequence))
+            if audit.take(page):
+                break
+            yield pb.VerifyLedgerResponse(rows=audit.fold.rows, rows_total=page.last_sequence)
+        yield proof_to_proto(audit.fold, rows_total=page.last_sequence)
 
     async def Adjust(self, request: pb.AdjustRequest, context: Context) -> pb.AdjustResponse:
         principal = current_principal()

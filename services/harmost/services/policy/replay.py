@@ -13,7 +13,7 @@ import msgspec
 from harmost.common.v1 import decision_pb2
 from harmost.core.errors import Forbidden, RateLimited
 from harmost.core.policy.decision import Decision, Redaction, RuleHit
-from harmost.core.policy.engine import Candidate
+from harmost.core.policy.engine import Candidate, read_engine
 from harmost.core.policy.facts import candidate_facts
 from harmost.core.policy.replay import Flip, Recorded, Replay, ReplayChange
 from harmost.core.policy.vector import NOT_RECORDED, Outcome
@@ -83,7 +83,7 @@ class Replays:
         principal: Principal,
         snapshot: CompiledSnapshot,
     ) -> AsyncIterator[policy_pb2.ReplayResponse]:
-        replay = Replay(snapshot.engine, _candidates_of(snapshot))
+        replay = await asyncio.to_thread(_replay_of, snapshot)
         flips_left = request.flips_max or FLIPS_MAX
         truncated = False
         async with aclosing(self._read(_vectors_asked(request, principal))) as pages:
@@ -109,6 +109,12 @@ def _vectors_asked(
         end=request.end if request.HasField("end") else None,
         vectors_max=request.decisions_max,
     )
+
+
+def _replay_of(snapshot: CompiledSnapshot) -> Replay:
+    """With an engine of its own: one thread at a time uses one, and the running one is the loop's."""
+    engine = read_engine(snapshot.engine.written(), generation=snapshot.generation)
+    return Replay(engine, _candidates_of(snapshot))
 
 
 def _candidates_of(snapshot: CompiledSnapshot) -> Callable[[str], Candidate | None]:

@@ -88,6 +88,11 @@ class AttemptPlan:
     stall_s: float | None
     fsync_first: bool
 
+    @property
+    def price_version(self) -> str:
+        """Which price it was admitted with; "": its price is not known."""
+        return self.price.version if self.price is not None else ""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptTools:
@@ -268,7 +273,7 @@ class Attempt:
         if held is None:  # INVARIANT: an attempt settles once
             raise RuntimeError(f"attempt `{self.plan.attempt_id}` holds nothing")
         plan = self.plan
-        told = Told(plan.path, plan.model, self.started_ns)
+        told = Told(plan.path, plan.model, self.started_ns, plan.price_version)
         self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
 
     async def _usage(self) -> TokenUsage | None:
@@ -371,7 +376,7 @@ class Attempt:
             step_index=plan.step_index,
             held_usd_nanos=self._held.amount.usd_nanos if self._held is not None else 0,
             provider_response_id=self.exchange.response_id,
-            price_version=plan.price.version if plan.price is not None else "",
+            price_version=plan.price_version,
         )
 
 

@@ -47,13 +47,14 @@ class Told(NamedTuple):
     path: BudgetPath
     model: str
     admitted_ns: int
-    price_version: str = ""
+    price_version: str
 
 
 def told_of_row(row: AttemptOpened) -> Told:
     """The same, from the journal."""
     path = BudgetPath(row.tenant, row.profile, row.agent_id, row.end_user_id)
-    return Told(path, row.model, row.started_at_ns)
+    version = row.price.version if row.price is not None else ""
+    return Told(path, row.model, row.started_at_ns, version)
 
 
 def closed_attempt(

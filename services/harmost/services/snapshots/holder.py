@@ -24,6 +24,7 @@ from harmost.services.convert.signed import (
     statement_of_snapshot,
 )
 from harmost.services.snapshots.cache import Cached, SnapshotCache
+from harmost.services.snapshots.gently import gently
 
 __all__ = ["Listener", "SnapshotHolder", "StopListener"]
 
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 Listener: TypeAlias = Callable[[CompiledSnapshot], Awaitable[None] | None]
 StopListener: TypeAlias = Callable[[], Awaitable[None] | None]
 
+# How a `Policy` begins in canonical YAML. Told by its bytes, which are signed, not by what the message
+# says it is: compiled, it is not needed again, and it is the largest part of most snapshots.
+_POLICY = b"apiVersion: harmost.dev/v1\nkind: Policy\n"
 REMOVE = "remove `*.binpb` beside it if an older store was restored on purpose"
 
 
@@ -187,15 +191,25 @@ class SnapshotHolder:
         self._check(snapshot)
         if content_digest(resource.yaml for resource in snapshot.resources) != snapshot.digest:
             raise InvalidInput(f"generation `{snapshot.generation}` is damaged: its digest differs")
-        documents = parse_sources(
-            [Source(f"{item.kind}/{item.name}", item.yaml) for item in snapshot.resources]
-        )
-        return compile_snapshot(
-            snapshot.generation,
-            documents,
-            digest=snapshot.digest,
-            compiled_policy=snapshot.compiled_policy,
-        )
+        with gently():
+            documents = list(
+                parse_sources(
+                    [
+                        Source(f"{item.kind}/{item.name}", item.yaml)
+                        for item in snapshot.resources
+                        if not (snapshot.compiled_policy and item.yaml.startswith(_POLICY))
+                    ]
+                )
+            )
+            compiled = compile_snapshot(
+                snapshot.generation,
+                documents,
+                digest=snapshot.digest,
+                compiled_policy=snapshot.compiled_policy,
+            )
+            while documents:  # freed one by one: all at once would hold the interpreter
+                documents.pop()
+        return compiled
 
 
 _NONE = Revocations()

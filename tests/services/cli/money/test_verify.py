@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from harmost.core.audit.framing import Header, encode, write_header
-from harmost.core.audit.rows import AttemptClosed, AttemptSummary, Row, SettleAcked
+from harmost.core.audit.rows import AttemptClosed, AttemptSummary, Row, SettleAcked, SettlesAcked
 from harmost.core.budget.nodes import Amount, BudgetPath, compile_limits
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
 from harmost.core.usage import TokenUsage
@@ -261,6 +261,18 @@ def test_a_journal_that_agrees_passes_and_what_is_owed_is_counted(harmost: Any, 
     journal(data, closed(name, nanos, tokens), SettleAcked(attempt_id=name), closed("owed", 5, 5))
     told = harmost("ledger", "verify", str(data), "--json")
     assert (told.code, told.json["journals"], told.json["settlements_owed"]) == (0, 1, 1)
+
+
+def test_settlements_that_are_acknowledged_together_are_compared_too(
+    harmost: Any, data: Path
+) -> None:
+    name, nanos, tokens = settled(data)
+    rows = (closed(name, nanos, tokens), closed("lost", 5, 5))
+    journal(data, *rows, SettlesAcked(attempt_ids=(name, "lost")))
+    ran = harmost("ledger", "verify", str(data), "--json")
+    assert ran.code == 1
+    (found,) = ran.json["findings"]
+    assert "`lost`" in found["message"]
 
 
 @pytest.mark.parametrize("off", [(1, 0), (0, 1)])

@@ -2,20 +2,34 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from harmost.services.cli import options
+from harmost.services.cli.target import Target
+from harmost.services.operate.endpoints import DATA_DIR
 
 if TYPE_CHECKING:
-    from harmost.core.budget.fold import LedgerFold
+    from harmost.core.budget.fold import Finding, LedgerFold
     from harmost.services.operate.ledger_copy import LedgerCopy
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 PROGRESS_ROWS = 10_000
+
+
+class Proof(NamedTuple):
+    """What was added up, and what does not fit. Of the running ledger no journal is read."""
+
+    rows: int
+    attempts: int
+    usd_nanos: int
+    findings: "tuple[Finding, ...]"
+    found: int
+    journals: int = 0
+    owed: int = 0
 
 
 @app.callback()
@@ -26,15 +40,59 @@ def ledger() -> None:
 @app.command("verify")
 def verify(
     path: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="A data directory that no service uses now, a copy of one, or a ledger's file."
+            help="A data directory that no service uses now, a copy of one, or a ledger's file. "
+            "Without it the running Budget service proves its own.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    address: options.Address = "",
+    key: options.KeyText = "",
+    key_file: options.KeyFile = None,
+    data: options.DataDir = DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Add up every row of a ledger and hold the sums against its balances, holds and leases, and
-    against what Routers' journals say was acknowledged. Ends with 1 where anything differs."""
+    """Add up every row of a ledger and hold the sums against its balances, holds and leases; of a
+    directory also against what Routers' journals say was acknowledged. Ends with 1 where anything
+    differs."""
+    if path is None:
+        _verify_running(
+            Target(address=address, key=key, key_file=key_file, data_dir=data), as_json=as_json
+        )
+    else:
+        _verify_copy(path, as_json=as_json)
+
+
+def _verify_running(target: Target, *, as_json: bool) -> None:
+    from rich.progress import Progress
+
+    from harmost.budget.v1 import budget_pb2
+    from harmost.core.budget.fold import Finding
+    from harmost.core.errors import ServiceUnavailable
+    from harmost.services.cli.output import console
+
+    last: Any = None
+    with (
+        target.session("budget") as session,
+        Progress(console=console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task("adding up rows", total=None)
+        for last in session.stream("VerifyLedger", budget_pb2.VerifyLedgerRequest()):
+            progress.update(task, total=last.rows_total, completed=last.rows)
+    if last is None or not last.done:
+        raise ServiceUnavailable("the proof broke off: try again")
+    proof = Proof(
+        rows=last.rows,
+        attempts=last.attempts,
+        usd_nanos=last.usd_nanos,
+        findings=tuple(Finding(one.sequence, one.message) for one in last.findings),
+        found=last.findings_total,
+    )
+    _tell(proof, target.endpoint("budget"), as_json=as_json)
+
+
+def _verify_copy(path: Path, *, as_json: bool) -> None:
     from harmost.core.budget.fold import LedgerFold
     from harmost.services.operate.ledger_copy import LedgerCopy, ledger_at
 
@@ -44,7 +102,16 @@ def verify(
         journals = [] if path.is_file() else _journals(path)
         for journal in journals:
             owed += _hold_against_journal(journal, copy, fold)
-    _tell(fold, str(path), journals=len(journals), owed=owed, as_json=as_json)
+    proof = Proof(
+        fold.rows,
+        fold.attempts,
+        fold.usd_nanos,
+        tuple(fold.findings),
+        fold.found,
+        journals=len(journals),
+        owed=owed,
+    )
+    _tell(proof, str(path), as_json=as_json)
 
 
 def _fold(copy: "LedgerCopy", fold: "LedgerFold") -> None:
@@ -101,32 +168,36 @@ def _hold_against_journal(journal: Path, copy: "LedgerCopy", fold: "LedgerFold")
     return len(claims.owed)
 
 
-def _tell(fold: "LedgerFold", where: str, *, journals: int, owed: int, as_json: bool) -> None:
+def _tell(proof: Proof, where: str, *, as_json: bool) -> None:
     from harmost.services.cli.output import emit, note, safe, usd
 
-    findings = sorted(fold.findings, key=lambda found: (found.sequence == 0, found.sequence))
+    findings = sorted(proof.findings, key=lambda found: (found.sequence == 0, found.sequence))
     if as_json:
         emit(
             {
                 "ledger": where,
-                "adds_up": not fold.found,
-                "rows": fold.rows,
-                "attempts_settled": fold.attempts,
-                "settled_usd_nanos": fold.usd_nanos,
-                "journals": journals,
-                "settlements_owed": owed,
+                "adds_up": not proof.found,
+                "rows": proof.rows,
+                "attempts_settled": proof.attempts,
+                "settled_usd_nanos": proof.usd_nanos,
+                "journals": proof.journals,
+                "settlements_owed": proof.owed,
                 "findings": [found._asdict() for found in findings],
-                "findings_total": fold.found,
+                "findings_total": proof.found,
             }
         )
     else:
         for found in findings:
             print(safe(found.message))
-        said = "adds up" if not fold.found else f"does not add up: {fold.found:,} findings"
+        said = "adds up" if not proof.found else f"does not add up: {proof.found:,} findings"
         note(
-            f"`{where}` {said}: {fold.rows:,} rows, {fold.attempts:,} attempts settled for "
-            f"{usd(fold.usd_nanos)}; {journals} journals agree on what was acknowledged, "
-            f"{owed:,} settlements are still owed"
+            f"`{where}` {said}: {proof.rows:,} rows, {proof.attempts:,} attempts settled for "
+            f"{usd(proof.usd_nanos)}"
         )
-    if fold.found:
+        if proof.journals:
+            note(
+                f"{proof.journals} journals compared, {proof.owed:,} settlements are still owed "
+                "to the ledger"
+            )
+    if proof.found:
         raise typer.Exit(1)
