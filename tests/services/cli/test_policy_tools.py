@@ -1,10 +1,12 @@
 """`harmost policy test`, `lint` and `explain`, on files and against a mesh."""
 
+import json
 import xml.etree.ElementTree as Xml
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mesh import eventually
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 POLICY = """\
@@ -153,6 +155,7 @@ def test_a_fact_that_is_none_is_refused(harmost: Any, folder: Path, word: str, s
         ("policy", "test"),
         ("policy", "test", "-f", ".", "--over", "."),
         ("policy", "test", "-f", ".", "--coverage-min", "101"),
+        ("policy", "explain", "--record", "x", "--fact", "purpose=x"),
     ],
 )
 def test_words_that_do_not_go_together_are_refused(harmost: Any, words: tuple[str, ...]) -> None:
@@ -172,3 +175,21 @@ def test_the_running_documents_are_tested_linted_and_explained(at: Any, folder: 
     words = ("--fact", "purpose=social_scoring", "--fact", "request.tenant=acme")
     ran = at("policy", "explain", "hello", *words)
     assert "denied by prohibited-uses/no-social-scoring" in ran.out
+
+
+def test_a_record_is_explained_from_its_own_facts(at: Any) -> None:
+    words = ("chat", "resilient", "My card is 4111 1111 1111 1111 [[sandbox output_tokens=1]]")
+    events = [json.loads(line) for line in at(*words, "--json").out.splitlines()]
+    record_id = events[-1]["record_id"]
+
+    def explained() -> Any:
+        ran = at("policy", "explain", "--record", record_id)
+        return ran if ran.code == 0 else None
+
+    ran = eventually(explained, what="the record at Telemetry")
+    assert "pan is replaced (mask_last4)" in ran.out
+    assert '`"pan" in data.classes` is true: data.classes = ["cardholder", "pan", "personal"]' in (
+        ran.out
+    )
+    missing = at("policy", "explain", "--record", "nope")
+    assert (missing.code, "`nope`" in missing.err) == (1, True)

@@ -17,7 +17,12 @@ from harmost.core.errors import InvalidInput
 from harmost.core.policy.decision import Decision, Effect, Exclusion, Mode, Redaction, RuleHit
 from harmost.core.usage import TokenUsage
 from harmost.services.convert.attempt import attempt_from_proto, attempt_to_proto
-from harmost.services.convert.decision import decision_from_proto, decision_to_proto
+from harmost.services.convert.decision import (
+    DECISIONS_MAX,
+    decision_from_proto,
+    decision_to_bytes,
+    decision_to_proto,
+)
 from harmost.services.convert.record import (
     outcome_report_from_proto,
     outcome_report_to_proto,
@@ -171,3 +176,13 @@ def test_an_attempt_without_outcome_is_refused_by_name() -> None:
     record.attempts.add(attempt_id="a")
     with pytest.raises(InvalidInput, match=r"`record\.attempts\[0\]\.outcome`"):
         record_from_proto(record)
+
+
+def test_a_remembered_decision_is_the_decision() -> None:
+    decision_to_bytes.cache_clear()
+    for number in range(DECISIONS_MAX + 10):
+        decision = Decision(effect="allow", candidates=("m",), snapshot_generation=number)
+        for _ in range(2):
+            told = decision_pb2.Decision.FromString(decision_to_bytes(decision))
+            assert decision_from_proto(told) == decision
+    assert decision_to_bytes.cache_info().currsize == DECISIONS_MAX

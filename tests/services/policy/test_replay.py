@@ -196,3 +196,40 @@ async def test_without_telemetry_it_says_what_is_missing(path: Path, serve: Any)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await replayed(mesh.caller("root"), yaml="")
         assert "the telemetry service does not answer" in str(caught.value.details())
+
+
+def recorded(number: int, **fields: Any) -> policy_pb2.ExplainRequest:
+    return policy_pb2.ExplainRequest(
+        record_id=f"r{number}", record_started_at={"seconds": T0 + number}, **fields
+    )
+
+
+async def test_a_record_is_explained_by_the_documents_that_run_now(mesh: Any) -> None:
+    before = await mesh.caller("root")("Explain", recorded(1))
+    assert list(before.decision.candidates) == ["small", "european"]
+    await mesh.caller("root").apply(NO_ADS)
+    after = await mesh.caller("root")("Explain", recorded(1))
+    assert after.decision.denied_by.rule == "no-ads"
+    told = next(each for each in after.rules if each.rule.rule == "no-ads")
+    assert told.atoms[0].facts["purpose"].string_value == "ads"
+
+
+@pytest.mark.parametrize(
+    ("key", "request_", "reason"),
+    [
+        ("root", recorded(9), "NOT_FOUND"),
+        ("acme", recorded(5), "NOT_FOUND"),  # of globex
+        ("root", policy_pb2.ExplainRequest(record_id="r1"), "INVALID_INPUT"),
+        ("root", recorded(1, profile="hello"), "INVALID_INPUT"),
+        (
+            "root",
+            policy_pb2.ExplainRequest(record_id="r1", record_started_at={"seconds": T0 + 2}),
+            "NOT_FOUND",
+        ),
+    ],
+)
+async def test_a_record_that_is_not_kept_or_not_to_be_seen_is_not_explained(
+    mesh: Any, key: str, request_: Any, reason: str
+) -> None:
+    found, _ = await mesh.caller(key).refused("Explain", request_)
+    assert found == reason

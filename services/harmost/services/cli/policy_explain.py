@@ -31,6 +31,12 @@ def explain(
         list[str] | None,
         typer.Option("--model", help="A candidate, instead of the profile's; again for more."),
     ] = None,
+    record: Annotated[
+        str,
+        typer.Option(
+            "--record", metavar="ID", help="What this record was decided on.", show_default=False
+        ),
+    ] = "",
     file: policy_files.OptionalFiles = None,
     address: options.Address = "",
     key: options.KeyText = "",
@@ -47,12 +53,16 @@ def explain(
     from harmost.services.cli.policy_facts import facts_from
     from harmost.services.cli.target import Target
 
+    if record and (file or profile or fact or facts or model):
+        raise typer.BadParameter("brings its own facts and models", param_hint="--record")
     given = facts_from(fact or [], facts)
     if file:
         answer = _run_here(file, profile, given, model or [])
     else:
         target = Target(address=address, key=key, key_file=key_file, data_dir=data)
-        answer = _asked(target, profile, given, model or [])
+        answer = (
+            _recorded(target, record) if record else _asked(target, profile, given, model or [])
+        )
     if as_json:
         emit(plain(answer))
     else:
@@ -100,6 +110,19 @@ def _asked(
     except json_format.ParseError as error:
         raise InvalidInput(f"facts cannot be sent: {error}: correct them") from None
     request = policy_pb2.ExplainRequest(profile=profile, facts=facts)
+    with target.session("policy") as session:
+        answer: policy_pb2.ExplainResponse = session.call("Explain", request)
+    return answer
+
+
+def _recorded(target: "Target", record_id: str) -> "policy_pb2.ExplainResponse":
+    from harmost.policy.v1 import policy_pb2
+    from harmost.telemetry.v1 import telemetry_pb2
+
+    wanted = telemetry_pb2.GetRecordRequest(record_id=record_id)
+    with target.session("telemetry") as session:
+        record: telemetry_pb2.Record = session.call("GetRecord", wanted).record
+    request = policy_pb2.ExplainRequest(record_id=record_id, record_started_at=record.started_at)
     with target.session("policy") as session:
         answer: policy_pb2.ExplainResponse = session.call("Explain", request)
     return answer

@@ -1,6 +1,7 @@
 """`Decision` and its proto."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from harmost.common.v1 import decision_pb2
@@ -8,7 +9,10 @@ from harmost.core.policy.decision import Decision, Effect, Exclusion, Mode, Reda
 from harmost.services.convert.enums import literal
 from harmost.services.convert.times import NS_PER_S, time_to_proto
 
-__all__ = ["decision_from_proto", "decision_to_proto", "hit_to_proto"]
+__all__ = ["decision_from_proto", "decision_to_bytes", "decision_to_proto", "hit_to_proto"]
+
+# Decisions that are remembered, of some 10 KB each with a hundred rules that matched.
+DECISIONS_MAX = 256
 
 _EFFECTS: Mapping[Effect, "decision_pb2.Effect.ValueType"] = {
     "allow": decision_pb2.EFFECT_ALLOW,
@@ -32,6 +36,17 @@ _ANSWERS: Mapping[int, Literal["allow", "deny"]] = {
     decision_pb2.EFFECT_ALLOW: "allow",
     decision_pb2.EFFECT_DENY: "deny",
 }
+
+
+@lru_cache(maxsize=DECISIONS_MAX)
+def decision_to_bytes(decision: Decision) -> bytes:
+    """`decision` as its message, serialized: `parent.decision.ParseFromString(it)`.
+
+    Calls of one kind are decided alike, and each decision is told twice, to the caller and in the
+    record: with a hundred hits the message costs 330 us to make, 6 to find here and 3 to parse,
+    where copying it from one message into another costs 46.
+    """
+    return decision_to_proto(decision).SerializeToString()
 
 
 def decision_to_proto(decision: Decision) -> decision_pb2.Decision:

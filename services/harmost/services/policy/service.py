@@ -60,6 +60,7 @@ from harmost.services.policy.documents import (
     loaded,
 )
 from harmost.services.policy.kills import Stop, restored, revoked
+from harmost.services.policy.recorded import recorded_question
 from harmost.services.policy.replay import ReadVectors, Replays
 from harmost.services.policy.store import PolicyStore
 from harmost.services.policy.switches import Switches
@@ -95,6 +96,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         self, store: PolicyStore, signer: Signer, *, read_vectors: ReadVectors | None = None
     ) -> None:
         self._store = store
+        self._read_vectors = read_vectors
         self._replays = Replays(read_vectors) if read_vectors is not None else None
         self._signer = signer
         self._running = loaded(store.latest())
@@ -233,10 +235,17 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def Explain(
         self, request: policy_pb2.ExplainRequest, context: Context
     ) -> policy_pb2.ExplainResponse:
-        """Decide on given facts, and say what each rule said."""
-        snapshot = self.current()
-        asked = _question(snapshot, request)
-        return await self._authoring.explain(snapshot, asked, now_s=self._now_s())
+        """Decide on given facts, or those of a record, and say what each rule said."""
+        snapshot, now_s = self.current(), self._now_s()
+        if request.record_id:
+            if self._read_vectors is None:
+                raise _no_records()
+            asked = await recorded_question(
+                snapshot, current_principal(), request, self._read_vectors, now_s=now_s
+            )
+        else:
+            asked = _question(snapshot, request)
+        return await self._authoring.explain(snapshot, asked, now_s=now_s)
 
     async def Test(
         self, request: policy_pb2.TestRequest, context: Context
@@ -261,9 +270,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     ) -> AsyncIterator[policy_pb2.ReplayResponse]:
         """Decide recorded calls again with other documents over the running ones."""
         if self._replays is None:
-            raise Unsupported(
-                "this Policy service was not told where records are: start it with `--telemetry`"
-            )
+            raise _no_records()
         principal, running = current_principal(), self._running
         sources = sources_from_proto(request)
 
@@ -446,6 +453,12 @@ def _check_revision(revision: str) -> None:
         raise InvalidInput(
             f"`source_revision` is `{revision}`: use at most 100 letters, digits and `.+-_`"
         )
+
+
+def _no_records() -> Unsupported:
+    return Unsupported(
+        "this Policy service was not told where records are: start it with `--telemetry`"
+    )
 
 
 def _check_kind(kind: str) -> None:

@@ -8,7 +8,7 @@ from harmost.core.chat import Call, Claims, FinishReason, Generation, Message, M
 from harmost.core.errors import Forbidden, InvalidInput, UnsupportedField, Violation
 from harmost.router.v1 import router_pb2
 from harmost.services.convert.attempt import attempt_to_proto, outcome_to_proto
-from harmost.services.convert.decision import decision_to_proto
+from harmost.services.convert.decision import decision_to_bytes
 from harmost.services.convert.usage import usage_to_proto
 from harmost.services.interceptors.principal import Principal
 from harmost.services.router.events import (
@@ -71,6 +71,7 @@ def stream_response(event: MissionEvent, sequence: int) -> router_pb2.StreamChat
     match event:
         case Started():
             response.started.CopyFrom(_started(event))
+            _tell_decision(response.started, event)
         case StepStarted():
             response.step_started.CopyFrom(_step_started(event))
         case Hop():
@@ -79,13 +80,16 @@ def stream_response(event: MissionEvent, sequence: int) -> router_pb2.StreamChat
             response.step_finished.CopyFrom(_step_finished(event))
         case Finished():
             response.finished.CopyFrom(_finished(event))
+            _tell_decision(response.finished, event)
     return response
 
 
 def chat_response(text: str, finished: Finished) -> router_pb2.ChatResponse:
     """A whole answer."""
     parts = [router_pb2.Part(text=text)] if text else []
-    return router_pb2.ChatResponse(parts=parts, finished=_finished(finished))
+    response = router_pb2.ChatResponse(parts=parts, finished=_finished(finished))
+    _tell_decision(response.finished, finished)
+    return response
 
 
 def _refuse_unsupported(request: AnyChatRequest) -> None:
@@ -156,7 +160,6 @@ def _started(event: Started) -> router_pb2.Started:
     return router_pb2.Started(
         record_id=event.record_id,
         tenant=event.tenant,
-        decision=decision_to_proto(event.decision),
     )
 
 
@@ -199,7 +202,7 @@ def _step_finished(event: StepFinished) -> router_pb2.StepFinished:
 
 def _finished(event: Finished) -> router_pb2.Finished:
     record = event.record
-    message = router_pb2.Finished(
+    return router_pb2.Finished(
         record_id=record.record_id,
         finish_reason=_FINISH_REASONS[event.finish_reason],
         model=event.model,
@@ -211,6 +214,12 @@ def _finished(event: Finished) -> router_pb2.Finished:
         price_unknown=event.price_unknown,
         added_ns=record.added_ns,
     )
-    if record.decision is not None:
-        message.decision.CopyFrom(decision_to_proto(record.decision))
-    return message
+
+
+def _tell_decision(
+    message: router_pb2.Started | router_pb2.Finished, event: Started | Finished
+) -> None:
+    """Put the decision into `message` where it stands: a large one costs more to copy than to parse."""
+    decision = event.decision if isinstance(event, Started) else event.record.decision
+    if decision is not None:
+        message.decision.ParseFromString(decision_to_bytes(decision))
