@@ -143,7 +143,9 @@ async def _vectors(settings: Settings) -> AsyncGenerator[ReadVectors | None]:
 async def _budget(settings: Settings) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
-            contextlib.closing(BudgetStore(settings.data_dir / "budget.db"))
+            contextlib.closing(
+                BudgetStore(settings.data_dir / "budget.db", deployment=settings.deployment)
+            )
         )
         snapshots = await stack.enter_async_context(_snapshots(settings, "budget"))
         servicer = BudgetServicer(store, snapshots)

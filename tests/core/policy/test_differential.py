@@ -1,6 +1,7 @@
 """Random conditions: ours against cel-cpp and against plain Python, on the same facts."""
 
 import math
+import struct
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from harmost.core.policy.expression import Expression, ExpressionRefused
 from harmost.core.policy.facts import declared_facts, fact_schema
-from harmost.core.policy.front import cel_type, fact_environment
+from harmost.core.policy.frame import Schema
+from harmost.core.policy.front import Environment, cel_type, fact_environment
 from harmost.core.policy.ir import decode, encode
 from harmost.core.policy.values import Duration, Timestamp
 from harmost.core.policy.vm import EvaluationError
@@ -63,8 +65,10 @@ def of_twin(condition: cel_cases.Condition, facts: cel_cases.Env) -> object:
 def plain(value: object) -> object:
     """One form of the three sides' values. cel-cpp rounds times to microseconds: so are all."""
     match value:
-        case Timestamp() | Duration():
-            return type(value).__name__, value.seconds * 10**6 + value.nanos // 1000
+        case Timestamp(seconds, nanos):
+            return "Timestamp", seconds * 10**6 + nanos // 1000
+        case Duration(seconds, nanos):
+            return "Duration", seconds * 10**6 + int(nanos / 1000)
         case cel_twin.Moment(ns):
             return "Timestamp", ns // 1000
         case cel_twin.Span(ns):
@@ -125,3 +129,53 @@ def test_random_conditions_give_what_cel_cpp_and_plain_python_give() -> None:
     assert outcomes.pop("costly", 0) < count // 50
     assert min(outcomes.values()) > count // 20, outcomes
     assert len(outcomes) == 3  # true, false, error
+
+
+SCALARS = Schema({"x": "double", "n": "int", "t": "string"}, defaults=False)
+# Text of numbers, durations and timestamps, in the parts that they are made of.
+PARTS = (
+    *("0", "1", "7", "59", "60", "05", "12", "2009", "0001", "9999", "-", "+", ".", ":", "T", "Z"),
+    *("h", "m", "s", "ms", "us", "ns", "e", "e5", " ", "-02-13", "T23:31:30", "+02:00", "Z", "inf"),
+)
+
+
+@cache
+def scalar_programs() -> list[tuple[Expression, Any]]:
+    compiler = Environment(SCALARS)
+    types = dict(zip(SCALARS.names, SCALARS.types, strict=True))
+    theirs = cel.NewEnv(variables={name: cel_type(kind) for name, kind in types.items()})
+    sources = (
+        *("string(x)", "int(x)", "string(double(n))", "double(n)", "x < double(n)", "x * x / 3.0"),
+        *("int(t)", "double(t)", "bool(t)", "string(duration(t))", "duration(t)", "size(t)"),
+        *("string(timestamp(n))", "n / 7 * 7 + n % 7 == n"),
+    )
+    return [(compiler.compile_value(source), theirs.compile(source)) for source in sources]
+
+
+@pytest.mark.timeout(effort(120, ci=600, nightly=7_200))
+def test_random_scalars_are_converted_as_cel_cpp_does() -> None:
+    random = Random()
+    for _ in range(effort(300, ci=10_000, nightly=300_000)):
+        facts = {
+            "x": random.choice(
+                (
+                    struct.unpack("d", random.randbytes(8))[0],
+                    random.uniform(-1e7, 1e7),
+                    random.randrange(-(10**6), 10**6) / random.choice((1, 10, 1000, 2.0**63)),
+                )
+            ),
+            "n": random.choice(
+                (random.randrange(-(2**63), 2**63), random.randrange(-(10**12), 10**12))
+            ),
+            "t": "".join(random.choice(PARTS) for _ in range(random.randrange(8))),
+        }
+        for ours, theirs in scalar_programs():
+            try:
+                answer = plain(ours.program.value(SCALARS.frame(facts)))
+            except EvaluationError:
+                answer = ERROR
+            value = theirs.eval(data=facts)
+            expected = ERROR if value.type().name() == "ERROR" else plain(value.plain_value())
+            if expected == ("str", "-nan"):  # the sign of NaN says nothing
+                expected = ("str", "nan")
+            assert answer == expected, (ours.source, facts)

@@ -13,6 +13,7 @@ from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.decision import Decision
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.lint import lint
+from harmost.core.policy.lint_rule import KEYS_MAX
 from harmost.core.policy.lint_run import Finding, LintReport
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.kinds import (
@@ -259,6 +260,13 @@ def test_a_key_asked_for_without_a_guard_is_told_with_a_call_that_lacks_it() -> 
     assert finding.witness.request["labels"] == {}
     assert '`"env" in labels`' in finding.message
     assert found(Rule(name="a", when='has(labels.env) && labels.env == "prod"', deny="x")) == []
+
+
+def test_keys_beyond_the_bound_are_left_open() -> None:
+    when = " && ".join(f'(labels["j{n}"] == "a" || labels["k{n}"] == "b")' for n in range(40))
+    said = report(Rule(name="a", when=when, deny="x"))
+    assert len([each for each in said.findings if each.kind == "unguarded"]) == KEYS_MAX
+    assert ("unguarded", "a") in [(each.kind, each.rule) for each in said.undecided]
 
 
 def test_a_require_that_admits_regions_it_does_not_name_is_told() -> None:

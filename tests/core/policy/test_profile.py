@@ -51,6 +51,9 @@ def test_the_page_has_the_bounds_as_they_are() -> None:
         ("subject.region.lowerAscii() == ''", "not known"),
         ("math.greatest(1, 2) == 2", "not known"),
         ("string(b'a') == 'a'", "write a string"),
+        ("int(duration('1h')) == 3600", "`int` is outside the profile: "),
+        ("duration(1) == duration(2)", "`duration` is outside the profile: "),
+        ("b'a' + b'b' == b''", "`add_bytes` is outside the profile: write a string"),
     ],
 )
 def test_what_is_outside_is_refused_with_what_to_write(source: str, said: str) -> None:

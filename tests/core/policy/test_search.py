@@ -57,6 +57,9 @@ def find(*goals: tuple[str, int], tenant: str = "", steps_max: int = 5_000) -> A
         ('"env" in labels && labels["env"] == "prod"', ERROR, "never"),
         ('has(labels.env) && labels.env == "prod" && labels["env"] == "test"', TRUE, "never"),
         ('model.quality["chat"] > 7 && model.quality["chat"] < 9', TRUE, "found"),
+        ('model.quality["chat"] < 0', TRUE, "found"),  # a document may say so
+        ('size(labels) == 0 && labels["a"] == "b"', TRUE, "undecided"),
+        ('size(labels) == 1 && labels["a"] == "b"', TRUE, "undecided"),
         ('model.provider == "a" && provider.name == "b"', TRUE, "never"),  # two names of one fact
         ("channel.tls == true && !channel.tls", TRUE, "never"),
         ('model.name.matches("^x") && purpose == "a" && purpose == "b"', TRUE, "never"),
@@ -72,6 +75,21 @@ def find(*goals: tuple[str, int], tenant: str = "", steps_max: int = 5_000) -> A
 )
 def test_what_can_be_is_found_and_what_cannot_is_said(source: str, wanted: int, kind: str) -> None:
     assert find((source, wanted)).kind == kind
+
+
+@pytest.mark.parametrize("function", ["contains", "startsWith", "endsWith"])
+def test_more_texts_than_are_tried_together_are_never_taken_for_never(function: str) -> None:
+    texts = [f"a{'x' * number}b" for number in range(30)]
+    if function == "contains":
+        many = " && ".join(f'purpose.{function}("{text}")' for text in texts)
+        assert find((many, TRUE)).kind == "found"
+    few = " && ".join(f'!purpose.{function}("{text}")' for text in texts[1:])
+    assert find((few, TRUE)).kind == "found"
+    pairs = " || ".join(
+        f'(purpose.{function}("{one}") && purpose.contains("{other}"))'
+        for one, other in itertools.pairwise(texts)
+    )
+    assert find((pairs, TRUE)).kind != "never"
 
 
 def test_goals_are_met_together() -> None:

@@ -19,7 +19,12 @@ from harmost.core.errors import (
 )
 from harmost.services.budget import store as stores
 from harmost.services.budget.accounts import Accounts
+from harmost.services.budget.ledger_file import LedgerFile
+from harmost.services.budget.schema import APPLICATION_ID, MIGRATIONS
 from harmost.services.budget.store import BudgetStore
+from harmost.services.sqlite import open_database
+
+DAY_NS = 1_794_960_000 * 10**9  # the day of the tests' clock
 
 
 @contextmanager
@@ -253,3 +258,38 @@ async def test_a_damaged_file_is_refused_by_name(started: Any, tmp_path: Path) -
 async def test_a_ledger_in_use_is_refused_by_name(budget: Any, tmp_path: Path) -> None:
     with pytest.raises(NotPossibleNow, match=r"budget\.db` is in use"):
         BudgetStore(tmp_path / "budget.db")
+
+
+def test_a_ledger_belongs_to_one_deployment(tmp_path: Path) -> None:
+    path = tmp_path / "budget.db"
+    LedgerFile(path).close()  # of before deployments had names
+    LedgerFile(path, deployment="one").close()
+    LedgerFile(path, deployment="one").close()
+    with pytest.raises(NotPossibleNow, match="belongs to deployment `one` and this is `two`"):
+        LedgerFile(path, deployment="two")
+
+
+async def test_a_ledger_of_before_leases_goes_on_after_a_backup(
+    started: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "budget.db"
+    old = open_database(
+        path, application_id=APPLICATION_ID, migrations=MIGRATIONS[:2], synchronous="FULL"
+    )
+    old.execute("INSERT INTO balances VALUES (1, 'day', 1, 'day', ?, 25, 40, 0)", (DAY_NS,))
+    row = (DAY_NS, "acme/retail", "", "", "", "m", 0)
+    insert = f"INSERT INTO entries VALUES ({','.join('?' * 25)})"
+    rest = ("[1]", "", "", "", "", "")
+    old.execute(insert, (1, 1, "a", b"x", *row, 30, 1, 1, 0, 0, 0, 0, 0, *rest))
+    old.execute(insert, (2, 2, "a", b"x", *row, -30, -1, -1, 25, 1, 1, 0, 0, *rest))
+    old.execute(insert, (3, 1, "b", b"x", *row, 40, 1, 1, 0, 0, 0, 0, 0, *rest))
+    old.execute("INSERT INTO holds VALUES ('b', 3, '')")
+    old.close()
+    async with started() as budget:
+        assert await budget.balances("day") == (25, 40, 0)
+        await budget.settle("b", 10)
+        assert await budget.balances("day") == (35, 0, 0)
+        await verified(budget)
+    backup = LedgerFile(path.with_name("budget.db.v2.bak"))  # itself brought forwards, to be read
+    assert [row.entry.key for row in backup.open_holds()] == ["b"]
+    backup.close()

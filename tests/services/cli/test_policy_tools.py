@@ -111,6 +111,15 @@ def test_lint_of_what_does_not_compile_tells_the_problem_at_its_place(
     assert f"{folder}/p.yaml:8:27: rule `live`: `purpos` is not known" in ran.err
 
 
+def test_a_document_cannot_drive_the_terminal(harmost: Any, folder: Path) -> None:
+    bad = POLICY.replace("{name: live", '{name: "live\\e[31m"').replace('== "x"', "== 1")
+    (folder / "p.yaml").write_text(bad)
+    ran = harmost("policy", "lint", "-f", str(folder))
+    assert ran.code == 1
+    assert "\x1b" not in ran.err
+    assert "live\N{REPLACEMENT CHARACTER}[31m" in ran.err
+
+
 def test_explain_of_files_names_what_decided_and_what_would_turn_it(
     harmost: Any, folder: Path
 ) -> None:

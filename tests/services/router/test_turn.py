@@ -1,7 +1,13 @@
-"""What the record tells of several steps."""
+"""What the record tells of several steps, what a denial says, and which price ceiling holds."""
 
+import pytest
+
+from harmost.core.chat import Call, Message
+from harmost.core.errors import PolicyDenied
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
-from harmost.services.router.turn import OTHER_RULES_MAX, denied, merged
+from harmost.core.resources.parse import Source, parse_sources
+from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
+from harmost.services.router.turn import OTHER_RULES_MAX, choose, classify, denied, merged
 
 HIT = RuleHit(policy="p", rule="a", effect="redact")
 OTHER = RuleHit(policy="p", rule="b", effect="deny", mode="warn")
@@ -57,3 +63,57 @@ def test_a_denial_by_many_rules_stays_short() -> None:
     error = denied(Decision(effect="deny", exclusions=tuple(took), denied_by=took[-1].hit))
     assert error.message.endswith(f", {63 - OTHER_RULES_MAX} more")
     assert len(error.message.encode()) < 4_096
+
+
+DOCUMENTS = """\
+apiVersion: harmost.dev/v1
+kind: Provider
+metadata: {name: vendor}
+spec: {codec: openai, base_url: "https://api.example.com/v1"}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: cheap}
+spec: {provider: vendor, vendor_model_id: cheap, price: {input: "1", output: "1"}}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: dear}
+spec: {provider: vendor, vendor_model_id: dear, price: {input: "5", output: "5"}}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: capped}
+spec: {models: [dear, cheap], cost: {usd_per_1k_tokens_max: "0.003"}}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: free}
+spec: {models: [dear, cheap]}
+"""
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> CompiledSnapshot:
+    return compile_snapshot(1, parse_sources([Source("d.yaml", DOCUMENTS.encode())]))
+
+
+def left(snapshot: CompiledSnapshot, profile: str, cap_usd_nanos: int) -> tuple[str, ...]:
+    """The candidates that remain under the profile's ceiling and policy's cap."""
+    call = Call(profile=profile, messages=(Message("user", "hi"),), tenant="acme", principal="app")
+    (step,) = snapshot.steps[profile]
+    decision = Decision(
+        effect="allow", candidates=step.models, usd_nanos_per_1k_tokens_max=cap_usd_nanos
+    )
+    return choose(
+        call, step, classify(call, step, {}), decision, snapshot, now_s=1_800_000_000
+    ).candidates
+
+
+def test_the_lower_of_profile_ceiling_and_policy_cap_holds(snapshot: CompiledSnapshot) -> None:
+    assert left(snapshot, "free", 0) == ("dear", "cheap")
+    assert left(snapshot, "free", 3_000_000) == ("cheap",)
+    assert left(snapshot, "capped", 0) == ("cheap",)
+    assert left(snapshot, "capped", 9_000_000) == ("cheap",)  # a cap never raises the ceiling
+    with pytest.raises(PolicyDenied, match="`cheap`: an attempt would cost"):
+        left(snapshot, "capped", 500_000)

@@ -36,10 +36,13 @@ from harmost.core.budget.lending import (
     Router,
     RouterRow,
     Shared,
+    Total,
     check_evidence,
     check_sync,
+    totals,
 )
 from harmost.core.errors import NotFound, NotPossibleNow
+from harmost.core.limits import USD_NANOS_MAX
 
 __all__ = ["AHEAD_NS", "GRACE_NS", "INTEREST_NS", "LEASE_NS", "Escrow"]
 
@@ -128,8 +131,7 @@ class Escrow:
         check_sync(self._counters, router, request, posted)
         router.seen_ns = now_ns
         self._revive(router)
-        for posting in request.postings:
-            self._post(router, router.epoch, posting, again=posting.attempt_id in posted)
+        self._post_all(router, router.epoch, request.postings, posted)
         done = {posting.attempt_id for posting in request.postings}
         for evidence in request.evidence:
             self._prove(router, evidence, posted, done)
@@ -240,6 +242,49 @@ class Escrow:
         grants = [self._grant(router, account, id in denied) for id, account in accounts.items()]
         return SyncAnswer("applied", request.sequence, now_ns, tuple(grants), tuple(unknown))
 
+    def _post_all(
+        self,
+        router: Router,
+        epoch: int,
+        postings: Iterable[Posting],
+        posted: Container[str],
+    ) -> None:
+        """Close attempts: those of the same counters together, where nothing is to be said of one."""
+        plain: list[Posting] = []
+        for posting in postings:
+            again = posting.attempt_id in posted
+            used, held = posting.used, posting.held
+            if again or used[0] > held[0] or used[1] > held[1] or used[2] > held[2]:
+                self._post(router, epoch, posting, again=again)
+            else:
+                plain.append(posting)
+        for ids, total in totals(plain).items():
+            if self._covered(router, epoch, ids, total):
+                self._post_total(router, epoch, ids, total)
+            else:
+                for posting in total.postings:
+                    self._post(router, epoch, posting, again=False)
+
+    def _covered(self, router: Router, epoch: int, ids: tuple[int, ...], total: Total) -> bool:
+        for id in ids:
+            counter = self._counters.account(id).counter
+            used = total.used[counter.unit - 1]
+            short = counter.hard and used > self._lease(router, epoch, id).left
+            if short or used > USD_NANOS_MAX:
+                return False
+        return True
+
+    def _post_total(self, router: Router, epoch: int, ids: tuple[int, ...], total: Total) -> None:
+        for id in ids:
+            counter = self._counters.account(id).counter
+            used, lease = total.used[counter.unit - 1], self._lease(router, epoch, id)
+            lent = min(used, lease.left)
+            counter.post(used=used, lent=lent, debt=0, suspended=lease.suspended)
+            lease.spent += lent
+            lease.posted += used
+            self._changed(lease)
+        self._postings += total.postings
+
     def _post(self, router: Router, epoch: int, posting: Posting, *, again: bool) -> None:
         """Close one attempt of `epoch` at each of its counters, out of what was lent there."""
         for id in posting.counters:
@@ -271,10 +316,13 @@ class Escrow:
     def _prove(
         self, router: Router, evidence: Evidence, posted: Container[str], done: set[str]
     ) -> None:
-        for posting in evidence.postings:
-            if posting.attempt_id not in posted and posting.attempt_id not in done:
-                done.add(posting.attempt_id)
-                self._post(router, evidence.epoch, posting, again=False)
+        fresh = {
+            posting.attempt_id: posting
+            for posting in reversed(evidence.postings)  # of two, the first counts
+            if posting.attempt_id not in posted and posting.attempt_id not in done
+        }
+        done.update(fresh)
+        self._post_all(router, evidence.epoch, tuple(reversed(fresh.values())), ())
         outstanding = dict(evidence.outstanding)
         for (epoch, id), lease in list(router.leases.items()):
             if epoch == evidence.epoch:

@@ -23,8 +23,10 @@ __all__ = [
     "Router",
     "RouterRow",
     "Shared",
+    "Total",
     "check_evidence",
     "check_sync",
+    "totals",
 ]
 
 
@@ -183,6 +185,39 @@ class Shared:
         return max(1, len(self.asked))
 
 
+class Total:
+    """Attempts that were held at the same counters, and what they used there, in every unit.
+
+    `covered` is of each what it used, at the most what it held.
+    """
+
+    __slots__ = ("covered", "postings", "used")
+
+    def __init__(self) -> None:
+        self.postings: list[Posting] = []
+        self.used = [0, 0, 0]
+        self.covered = [0, 0, 0]
+
+    def add(self, posting: Posting) -> None:
+        """Count one more."""
+        self.postings.append(posting)
+        for unit in range(3):
+            used = posting.used[unit]
+            self.used[unit] += used
+            self.covered[unit] += min(used, posting.held[unit])
+
+
+def totals(postings: Iterable[Posting]) -> dict[tuple[int, ...], Total]:
+    """The totals by counters: most attempts of a message meet the same. O(postings)."""
+    found: dict[tuple[int, ...], Total] = {}
+    for posting in postings:
+        total = found.get(posting.counters)
+        if total is None:
+            total = found[posting.counters] = Total()
+        total.add(posting)
+    return found
+
+
 def check_sync(
     counters: EscrowCounters, router: Router, request: SyncRequest, posted: Container[str]
 ) -> None:
@@ -193,13 +228,11 @@ def check_sync(
         raise InvalidInput("an attempt is closed twice in one message: once will do")
     said: dict[int, int] = defaultdict(int)
     left = {id: lease.left for (epoch, id), lease in router.leases.items() if epoch == router.epoch}
-    for posting in request.postings:
-        for id in posting.counters:
+    for ids, total in totals(request.postings).items():
+        for id in ids:
             unit = counters.account(id).counter.unit - 1
-            said[id] += posting.used[unit]
-            left[id] = left.get(id, 0) - min(
-                posting.held[unit], posting.used[unit], left.get(id, 0)
-            )
+            said[id] += total.used[unit]
+            left[id] = max(0, left.get(id, 0) - total.covered[unit])
     reported: set[int] = set()
     for report in request.reports:
         counters.account(report.counter)
@@ -246,18 +279,24 @@ def check_evidence(
 def _check_postings(
     counters: EscrowCounters, rows: Iterable[Posting], posted: Container[str]
 ) -> None:
-    used: dict[int, int] = defaultdict(int)
+    fresh: list[Posting] = []
     for posting in rows:
-        if not all(0 <= amount <= USD_NANOS_MAX for amount in (*posting.held, *posting.used)):
+        if (
+            min(*posting.held, *posting.used) < 0
+            or max(*posting.held, *posting.used) > USD_NANOS_MAX
+        ):
             raise InvalidInput(
                 f"an amount of attempt `{posting.attempt_id}` is not in 0..{USD_NANOS_MAX}"
             )
-        if len(set(posting.counters)) != len(posting.counters):
-            raise InvalidInput(f"attempt `{posting.attempt_id}` names a counter twice")
-        for id in posting.counters:
+        if posting.attempt_id not in posted:
+            fresh.append(posting)
+    used: dict[int, int] = defaultdict(int)
+    for ids, total in totals(fresh).items():
+        last = total.postings[-1].attempt_id
+        if len(set(ids)) != len(ids):
+            raise InvalidInput(f"attempt `{last}` names a counter twice")
+        for id in ids:
             counter = counters.account(id).counter
-            used[id] += posting.used[counter.unit - 1] if posting.attempt_id not in posted else 0
+            used[id] += total.used[counter.unit - 1]
             if used[id] > BALANCE_MAX - counter.settled:
-                raise InvalidInput(
-                    f"attempt `{posting.attempt_id}` is more than a balance can hold: settle less"
-                )
+                raise InvalidInput(f"attempt `{last}` is more than a balance can hold: settle less")

@@ -98,7 +98,9 @@ def situation(values: Mapping[Subject, FactValue | None]) -> Situation:
         declared = declared_facts()[subject.fact]
         facts = made.request if declared.scope is FactScope.REQUEST else made.candidate
         if subject.key is None:
-            if value is not None:
+            if isinstance(value, Mapping):  # keys of it may be subjects too
+                facts.setdefault(subject.fact, dict(cast("Mapping[str, str]", value)))
+            elif value is not None:
                 facts[subject.fact] = value
             continue
         mapping = cast("dict[str, str]", facts.setdefault(subject.fact, {}))
@@ -232,20 +234,23 @@ def _domain(subject: Subject, usage: _Usage, tenant: str) -> Domain:
     declared = declared_facts()[subject.fact].type
     kind = _VALUE_TYPES.get(declared, declared) if subject.key is not None else declared
     values: Sequence[FactValue | None]
+    whole = True
     match kind:
         case FactType.BOOL:
             values = (True, False)
         case FactType.INT | FactType.DOUBLE:
-            values = _numbers(usage.constants, whole=kind is FactType.INT)
+            # No fact is negative; what a document says under a key may be.
+            least = 0 if subject.key is None else None
+            values = _numbers(usage.constants, whole=kind is FactType.INT, least=least)
         case FactType.STRINGS:
             return _lists(subject, usage)
         case FactType.STRING:
-            values = _strings(usage)
+            values, whole = _strings(usage)
             if subject.fact == "request.tenant":
                 values = _tenants(values, tenant)
         case _:
             return Domain(({},), False)  # a whole map
-    complete = not usage.odd and len(values) <= VALUES_MAX
+    complete = whole and not usage.odd and len(values) <= VALUES_MAX
     values = values[:VALUES_MAX]
     return Domain((*values, ABSENT) if subject.key is not None else tuple(values), complete)
 
@@ -253,35 +258,38 @@ def _domain(subject: Subject, usage: _Usage, tenant: str) -> Domain:
 _VALUE_TYPES = {FactType.STRING_MAP: FactType.STRING, FactType.INT_MAP: FactType.INT}
 
 
-def _numbers(constants: Iterable[object], *, whole: bool) -> list[FactValue]:
-    """Each threshold and its neighbours; no fact is negative."""
+def _numbers(constants: Iterable[object], *, whole: bool, least: int | None) -> list[FactValue]:
+    """Each threshold and its neighbours, none below `least`."""
     found: set[int | float] = {0}
     for constant in constants:
         if isinstance(constant, int | float) and abs(constant) < 2**62:
             near = int(constant) if whole else constant
             steps = (-1, 0, 1, 2) if whole else (-0.5, 0.0, 0.5)
             found.update(near + step for step in steps)
-    return [value for value in sorted(found) if value >= 0]
+    return [value for value in sorted(found) if least is None or value >= least]
 
 
-def _strings(usage: _Usage) -> list[FactValue]:
-    """Constants, and one text for each set of prefix, suffix and parts that a text can have."""
+def _strings(usage: _Usage) -> tuple[list[FactValue], bool]:
+    """Constants, and one text for each set of prefix, suffix and parts that a text can have.
+
+    Whether these are all such sets: where they are too many, some are left out.
+    """
     constants = [text for text in dict.fromkeys(usage.constants) if isinstance(text, str)]
     parts = (usage.prefixes, usage.suffixes, usage.inner)
     texts = [*constants, *(text for part in parts for text in part)]
     if not any(parts):
-        return [*constants, _unlike(texts)]
+        return [*constants, _unlike(texts)], True
     mark = next(char for char in _MARKS if not any(char in text for text in texts))
+    prefixes, suffixes, inner = (list(dict.fromkeys(part)) for part in parts)
+    few = inner[:_MEMBERS_MAX]
+    subsets = [each for size in range(len(few) + 1) for each in combinations(few, size)]
+    every = [tuple(inner)] if len(inner) > len(few) else []
     found: dict[str, None] = dict.fromkeys(constants)
-    inner = list(dict.fromkeys(usage.inner))[:_MEMBERS_MAX]
-    subsets = [each for size in range(len(inner) + 1) for each in combinations(inner, size)]
-    for prefix, suffix, subset in product(
-        dict.fromkeys([*usage.prefixes, ""]), dict.fromkeys([*usage.suffixes, ""]), subsets
-    ):
+    for subset, prefix, suffix in product([*every, *subsets], ["", *prefixes], ["", *suffixes]):
         found[mark.join([prefix, *subset, suffix]) if subset else f"{prefix}{mark}{suffix}"] = None
         if len(found) > VALUES_MAX:
             break
-    return list(found)
+    return list(found), not every and len(found) <= VALUES_MAX
 
 
 _MARKS = "-_.~*#@%&=+|^§¤¶·" + "".join(map(chr, range(0x2500, 0x2600)))

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from harmost.core.limits import POLICY_LINT_PAIRS_MAX
 from harmost.core.policy.atoms import ANY, TRUE
 from harmost.core.policy.decision import Redaction
-from harmost.core.policy.ir import Node, Not, Or, facts_of
+from harmost.core.policy.domains import Situation
+from harmost.core.policy.ir import Node, Not, Or
 from harmost.core.policy.lint_run import ALWAYS, Lint, lower, matches
 from harmost.core.policy.rules import CompiledRule
 from harmost.core.policy.search import Goal
@@ -13,7 +14,7 @@ from harmost.core.tenants import visible
 
 __all__ = ["check_pairs"]
 
-COVERING_MAX = 50  # rules that one is held against
+COVERING_MAX = 20  # rules that together do what one does; more are not looked for
 
 
 def check_pairs(run: Lint) -> None:
@@ -35,7 +36,11 @@ class _Pairs:
             for rule in run.rules
             if run.enforced(rule) and (rule.hit.policy, rule.hit.rule) not in dead
         ]
-        self._allows = [rule for rule in self._live if rule.hit.effect == "allow"]
+        self._by_name = {(rule.hit.policy, rule.hit.rule): rule for rule in self._live}
+        self._allows = [rule for rule in run.rules if rule.hit.effect == "allow"]
+        self._denies = [
+            rule for rule in run.rules if rule.hit.effect == "deny" and rule.hit.mode == "enforce"
+        ]
         self._shadowed: set[int] = set()
         self._pairs = 0
 
@@ -59,11 +64,11 @@ class _Pairs:
 
     def check_allows(self) -> None:
         """Allows that lift nothing, and denies that win against an allow."""
-        for allow in self._allows:
+        for allow in filter(self._run.enforced, self._allows):
             lifts = False
-            for deny in self._run.rules:
+            for deny in self._denies:
                 tenant = lower(allow.tenant, deny.tenant)
-                if deny.hit.effect != "deny" or deny.hit.mode != "enforce" or tenant is None:
+                if tenant is None:
                     continue
                 if not self._counted("conflict", allow):
                     return
@@ -145,27 +150,52 @@ class _Pairs:
     def _covering(
         self, rule: CompiledRule, redaction: Redaction | None
     ) -> list[CompiledRule] | None:
-        """Rules that do what `rule` does wherever it matches; None if there are none."""
+        """Rules that do what `rule` does wherever it matches; None if there are none.
+
+        Each time there are facts on which none of them does it, those that do it there are added,
+        until there are no such facts, or on some nobody else does it.
+        """
         run = self._run
-        asked = self._asked(rule)
-        others = [
+        takes = Goal(self._kept(rule), ANY & ~TRUE)
+        others: list[CompiledRule] = []
+        while True:
+            spared = [Goal(self._kept(other), TRUE) for other in others]
+            answer = run.find("shadowed", rule, [takes, *spared])
+            if answer.kind == "never":
+                return self._fewest(takes, rule, others) if others else None
+            if answer.facts is None:
+                return None
+            more = self._doing(rule, redaction, answer.facts)
+            if not more:
+                return None
+            others += more
+            if len(others) > COVERING_MAX:
+                run.leave_open("shadowed", rule, f"more than {COVERING_MAX} rules do the same")
+                return None
+
+    def _doing(
+        self, rule: CompiledRule, redaction: Redaction | None, facts: Situation
+    ) -> list[CompiledRule]:
+        """The other rules that do on `facts` what `rule` does."""
+        run = self._run
+        return [
             other
-            for other in self._live
-            if other is not rule
+            for name in run.matching(facts, rule.tenant)
+            if (other := self._by_name.get(name)) is not None
+            and other is not rule
             and id(other) not in self._shadowed
             and visible(other.tenant, rule.tenant)
             and self._as_strong(other, rule, redaction)
-            and self._asked(other) <= asked
-        ][:COVERING_MAX]
-        if not others or not self._counted("shadowed", rule):
-            return None
-        takes = Goal(self._kept(rule), ANY & ~TRUE)
-        spared = [Goal(self._kept(other), TRUE) for other in others]
-        if run.find("shadowed", rule, [takes, *spared]).kind != "never":
-            return None
-        for other in others:  # one of them alone says it best
+            and run.gives(self._kept(other), facts, rule.tenant) != TRUE
+        ]
+
+    def _fewest(
+        self, takes: Goal, rule: CompiledRule, others: list[CompiledRule]
+    ) -> list[CompiledRule]:
+        """One of `others` that does it alone, which says it best, else all."""
+        for other in others if len(others) > 1 else ():
             goals = [takes, Goal(self._kept(other), TRUE)]
-            if len(others) > 1 and run.find("shadowed", rule, goals).kind == "never":
+            if self._run.find("shadowed", rule, goals).kind == "never":
                 return [other]
         return others
 
@@ -198,10 +228,8 @@ class _Pairs:
     def _liftable(self, deny: CompiledRule) -> bool:
         """Whether some allow, now or later, could lift `deny`."""
         return any(
-            allow.hit.effect == "allow"
-            and allow.priority > deny.priority
-            and visible(allow.tenant, deny.tenant)
-            for allow in self._run.rules
+            allow.priority > deny.priority and visible(allow.tenant, deny.tenant)
+            for allow in self._allows
         )
 
     def _kept(self, rule: CompiledRule) -> Node:
@@ -211,11 +239,6 @@ class _Pairs:
             require = self._run.require(rule)
             return require if when == ALWAYS else Or((Not(when), require))
         return Not(when)
-
-    def _asked(self, rule: CompiledRule) -> frozenset[str]:
-        """The facts that decide whether `rule` takes something away."""
-        asked = facts_of(self._run.when(rule))
-        return asked | facts_of(self._run.require(rule)) if rule.require_text else asked
 
     def _matching(self, rule: CompiledRule) -> Goal:
         return Goal(self._run.when(rule), matches(rule))

@@ -14,6 +14,7 @@ from harmost.core.policy.text import text_of
 __all__ = ["check_rule"]
 
 ATOMS_MAX = 12  # of a condition whose parts are each asked about
+KEYS_MAX = 12  # of maps that it asks for, likewise
 _DAY_S = 86_400
 _REGION_FACTS = frozenset({"model.region", "provider.region", "subject.region"})
 _PLACES = ("model.region", "provider.region")  # where data would go
@@ -183,7 +184,10 @@ def _check_redundant(run: Lint, rule: CompiledRule, when: Node) -> None:
 def _check_unguarded(run: Lint, rule: CompiledRule, when: Node) -> None:
     """A key that is absent makes the condition an error."""
     keys = [(part, Subject(name, key)) for part in walk(when) for name, key in _asked_key(part)]
-    for part, subject in dict.fromkeys(keys):
+    asked = list(dict.fromkeys(keys))
+    if len(asked) > KEYS_MAX:
+        run.leave_open("unguarded", rule, f"its condition asks for more than {KEYS_MAX} keys")
+    for part, subject in asked[:KEYS_MAX]:
         answer = run.find("unguarded", rule, [Goal(when, ERROR)], only={subject: (None,)})
         if answer.kind != "found" or answer.facts is None:
             continue

@@ -1,13 +1,13 @@
 """One run of the linter: what its checks share, and what they find. lint.py says what that is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from harmost.core.limits import POLICY_LINT_STEPS_MAX
 from harmost.core.policy.ask import Asker
-from harmost.core.policy.atoms import ERROR, TRUE, Outcomes
+from harmost.core.policy.atoms import ERROR, TRUE, Outcomes, possible
 from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.domains import Situation, Subject
 from harmost.core.policy.engine import Candidate, Engine, RuleTrace
@@ -126,9 +126,10 @@ class Lint:
         self.rules = compile_rules(policies, fact_environment())
         self.now_s = now_s
         self.findings: list[Finding] = []
-        self.undecided: list[Undecided] = []
+        self.undecided: dict[Undecided, None] = {}  # each once, in order
         self._engine: Engine = compile_policies(policies, generation=0)
-        self._search = Search(Asker().outcome)
+        self._asker = Asker()
+        self._search = Search(self._asker.outcome)
         self._steps_left = steps_max
 
     def when(self, rule: CompiledRule) -> Node:
@@ -162,8 +163,7 @@ class Lint:
     def leave_open(self, kind: FindingKind, rule: CompiledRule, why: str) -> None:
         """Note that a question about `rule` is not answered."""
         note = Undecided(kind=kind, policy=rule.hit.policy, rule=rule.hit.rule, why=why)
-        if note not in self.undecided:
-            self.undecided.append(note)
+        self.undecided[note] = None
 
     def add(
         self,
@@ -202,19 +202,38 @@ class Lint:
         self, facts: Situation, tenant: str
     ) -> tuple[Witness, Mapping[tuple[str, str], RuleTrace]]:
         """`facts` made whole, and what the engine says of each rule on them."""
-        request: dict[str, Any] = {"request.tenant": tenant, **facts.request}
-        candidate: dict[str, FactValue] = {"model.name": "model", **facts.candidate}
-        whole = checked_facts(request, scope=FactScope.REQUEST)
-        named = [Candidate(str(candidate["model.name"]), candidate)]
-        _, traces = self._engine.explain(whole, named, now_s=self.now_s)
+        call = _of_tenant(facts, tenant)
+        _, traces = self._engine.explain(*_asked(call), now_s=self.now_s)
         by_rule = {(trace.hit.policy, trace.hit.rule): trace for trace in traces}
-        said = {name: value for name, value in request.items() if name in facts.request or tenant}
-        return Witness(request=said, candidate=dict(facts.candidate)), by_rule
+        return Witness(request=call.request, candidate=call.candidate), by_rule
+
+    def matching(self, facts: Situation, tenant: str) -> list[tuple[str, str]]:
+        """Policy and rule of all that match on `facts`, as the engine decides. Microseconds."""
+        hits = self._engine.decide(*_asked(_of_tenant(facts, tenant)), now_s=self.now_s).hits
+        return [(hit.policy, hit.rule) for hit in hits]
+
+    def gives(self, node: Node, facts: Situation, tenant: str) -> Outcomes:
+        """What the condition `node` gives on `facts`."""
+        call = _of_tenant(facts, tenant)
+        return possible(node, lambda atom: self._asker.outcome(atom, call))
 
     def enforced(self, rule: CompiledRule) -> bool:
         """Whether `rule` is enforced for every tenant now."""
         everywhere = rule.hit_elsewhere is None
         return rule.hit.mode == "enforce" and everywhere and not rule.rests(self.now_s)
+
+
+def _of_tenant(facts: Situation, tenant: str) -> Situation:
+    """`facts` of a call charged to `tenant`, where they do not say to whom."""
+    request: dict[str, FactValue] = {"request.tenant": tenant} if tenant else {}
+    return Situation({**request, **facts.request}, dict(facts.candidate))
+
+
+def _asked(call: Situation) -> tuple[dict[str, FactValue], list[Candidate]]:
+    """What the engine is asked about `call`."""
+    name = str(call.candidate.get("model.name", "model"))
+    candidate = Candidate(name, {"model.name": name, **call.candidate})
+    return checked_facts(call.request, scope=FactScope.REQUEST), [candidate]
 
 
 def matches(rule: CompiledRule) -> Outcomes:

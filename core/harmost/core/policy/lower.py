@@ -61,14 +61,13 @@ def lower_checked(serialized: bytes, resolve: Resolve) -> Lowered:
     except DecodeError as error:
         raise ValueError(f"recursion: {error}") from None
     references = {key: said.name for key, said in checked.reference_map.items() if said.name}
-    positions = dict(checked.source_info.positions)
-    foreign = [
-        Placed(positions.get(key, 0), said.overload_id[0])
+    overloads = {
+        key: said.overload_id[0]
         for key, said in checked.reference_map.items()
         if said.overload_id and OVERLOADS.isdisjoint(said.overload_id)
-    ]
-    problems = [Placed(at, advice(_function(overload), overload)) for at, overload in foreign]
-    return lower(checked.expr, references, positions, resolve, problems)
+    }
+    positions = checked.source_info.positions
+    return lower(checked.expr, references, positions, resolve, foreign=overloads)
 
 
 def lower(
@@ -76,12 +75,12 @@ def lower(
     references: Mapping[int, str],
     positions: Mapping[int, int],
     resolve: Resolve,
-    problems: Sequence[Placed] = (),
+    *,
+    foreign: Mapping[int, str] | None = None,
 ) -> Lowered:
-    """The tree of `expr`. `references` are the full names of variables by the ids of their expressions,
-    `problems` those that are known before."""
-    lowering = _Lowering(references, positions, resolve)
-    lowering.problems += problems
+    """The tree of `expr`. By the ids of expressions: `references` are the full names of variables,
+    `positions` the places in the source, `foreign` the overloads outside the profile."""
+    lowering = _Lowering(references, positions, resolve, foreign or {})
     try:
         node = lowering.node(expr)
     except RecursionError:
@@ -91,28 +90,21 @@ def lower(
     return Lowered(node, ())
 
 
-def _function(overload: str) -> str:
-    """The function of an overload id, as far as the id tells: `timestamp_to_hours` is `getHours`."""
-    source, to, target = overload.partition("_to_")
-    if to and source in ("timestamp", "duration"):
-        return "get" + "".join(
-            word.capitalize() for word in target.removesuffix("_with_tz").split("_")
-        )
-    if to:
-        return target.removesuffix("64")
-    return overload
-
-
 class _Lowering:
     """Walks one expression. `_locals` are the names that macros bind, the innermost last."""
 
     def __init__(
-        self, references: Mapping[int, str], positions: Mapping[int, int], resolve: Resolve
+        self,
+        references: Mapping[int, str],
+        positions: Mapping[int, int],
+        resolve: Resolve,
+        foreign: Mapping[int, str],
     ) -> None:
         self.problems: list[Placed] = []
         self._references = references
         self._positions = positions
         self._resolve = resolve
+        self._foreign = foreign
         self._locals: list[str] = []
 
     def node(self, expr: pb.Expr) -> ir.Node:
@@ -183,6 +175,8 @@ class _Lowering:
         function = call.function
         receiver = [self.node(call.target)] if call.HasField("target") else []
         args = (*receiver, *(self.node(arg) for arg in call.args))
+        if overload := self._foreign.get(expr.id):
+            return self._outside(expr, function if function.isidentifier() else overload, overload)
         match function, args:
             case "_&&_", (_, _):
                 return ir.And(_flat(ir.And, args))

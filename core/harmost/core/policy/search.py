@@ -95,6 +95,12 @@ class Search:
             return Answer("never", steps=steps)
         return Answer("undecided", why="not every value of its facts can be tried", steps=steps)
 
+    def meets(self, goals: Sequence[Goal], facts: Situation) -> bool:
+        """Whether `facts` meet all `goals`. Subject by subject they may, and not as one map."""
+        return all(
+            possible(goal.node, lambda atom: self._ask(atom, facts)) & goal.wanted for goal in goals
+        )
+
     def said(
         self, atom: Node, subjects: tuple[Subject, ...], values: Mapping[Subject, FactValue | None]
     ) -> Outcomes:
@@ -152,7 +158,7 @@ class _Try:
         if not self._hopeful():
             return False
         if at == len(self._order):
-            return True
+            return bool(self._loose) or self._search.meets(self._goals, situation(self._values))
         subject = self._order[at]
         for value in self._domains[subject].values:
             if self._steps >= self._steps_max:

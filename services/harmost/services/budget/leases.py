@@ -5,15 +5,14 @@ Part of the accounts (accounts.py): one thread, no clock, inside a transaction.
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from harmost.core.budget.escrow import Escrow
-from harmost.core.budget.lease import Amounts, Evidence, Posting, Push, SyncRequest
-from harmost.core.budget.ledger import BALANCE_MAX
+from harmost.core.budget.lease import Evidence, Push, SyncRequest
 from harmost.core.errors import AlreadyExists, Conflict, InvalidInput
-from harmost.services.budget.counters import Account, Counters
+from harmost.services.budget.counters import Counters
+from harmost.services.budget.intake import Charged, Intake
 from harmost.services.budget.ledger import Ledger
-from harmost.services.budget.requests import Closing, KeyClaim, LeaseSync, Synced
+from harmost.services.budget.requests import KeyClaim, LeaseSync, Synced
 from harmost.services.budget.rows import Entry, EntryKind, KeyRow
 
 __all__ = ["Leases"]
@@ -26,16 +25,6 @@ KEY_LIFE_NS = DAY_NS
 KEY_LIFE_UNENDED_NS = 7 * DAY_NS
 # At once, so that the writer is not held up: 10 ms.
 KEYS_FORGOTTEN_MAX = 1_000
-
-
-class _Charged(NamedTuple):
-    """An attempt on its way into the ledger: `leased` is what it used leases of, `soft` the rest."""
-
-    closing: Closing
-    leased: tuple[int, ...]
-    soft: tuple[Account, ...]
-    used: Amounts
-    debt: Amounts
 
 
 class Leases:
@@ -69,40 +58,31 @@ class Leases:
 
     def sync(self, said: LeaseSync, *, now_ns: int) -> Synced:
         """Take in a Router's message and lend it what it asks for; InvalidInput changes nothing."""
-        refused: list[tuple[str, str]] = []
-        charged: dict[str, _Charged] = {}
-
-        def postings(closings: Iterable[Closing]) -> tuple[Posting, ...]:
-            return tuple(
-                self._posting(closing, charged, refused, now_ns)
-                for closing in closings
-                if not closing.void
-            )
-
+        intake = Intake(self._counters, now_ns)
         request = SyncRequest(
             router=said.router,
             epoch=said.epoch,
             sequence=said.sequence,
             reports=said.reports,
             asks=said.asks,
-            postings=postings(said.attempts),
+            postings=intake.postings(said.attempts),
             evidence=tuple(
                 Evidence(
                     proof.epoch,
-                    postings(proof.attempts),
+                    intake.postings(proof.attempts),
                     self._all_of(said.router, proof.epoch) if proof.partial else proof.outstanding,
                 )
                 for proof in said.proofs
             ),
         )
-        before = self._file.closed_among(charged)
+        before = self._file.closed_among(intake.charged)
         answer = self._escrow.sync(request, now_ns=now_ns, posted=before)
         if answer.status == "applied":
             self._held[said.router] = dict(said.held)
             self._file.end_keys(said.ended_records, now_ns)
             self._file.release_keys(said.released_records)
-        self._write(charged, now_ns)
-        return Synced(answer, tuple(refused))
+        self._write(intake.charged, now_ns)
+        return Synced(answer, tuple(intake.refused))
 
     def expire(self, *, now_ns: int) -> None:
         """Move what silent Routers have to suspense, and forget old keys."""
@@ -149,39 +129,6 @@ class Leases:
         """What attempts of Routers hold of a counter, as far as they told."""
         return sum(held.get(id, 0) for held in self._held.values())
 
-    def _posting(
-        self,
-        closing: Closing,
-        charged: dict[str, _Charged],
-        refused: list[tuple[str, str]],
-        now_ns: int,
-    ) -> Posting:
-        spent = closing.held if closing.amount.price_unknown else closing.amount
-        used = Amounts(spent.usd_nanos, closing.amount.tokens, 1)
-        leased = tuple(id for id in dict.fromkeys(closing.counters) if self._counters.knows(id))
-        if len(leased) < len(closing.counters):
-            log.error("attempt %s used leases of an unknown ledger", closing.attempt_id)
-        # Soft limits bind no one, so a Router need not have heard of their counters. By name: one
-        # that it did charge may be of another window than the Router's clock tells.
-        charge = self._counters.charge(closing.path, closing.admitted_ns or now_ns)
-        told = {self._counters.account(id).name for id in leased}
-        soft = tuple(
-            account
-            for account in dict.fromkeys(charge.accounts)
-            if not account.counter.hard and account.name not in told
-        )
-        touched = [*(self._counters.account(id) for id in leased), *soft]
-        if any(
-            used[account.counter.unit - 1] > BALANCE_MAX - account.counter.settled
-            for account in touched
-        ):
-            refused.append((closing.attempt_id, "the amount is more than a balance can hold"))
-            leased, soft, used = (), (), Amounts()
-        held = Amounts(closing.held.usd_nanos, closing.held.tokens, 1)
-        debt = Amounts(*(max(0, more - less) for more, less in zip(used, held, strict=True)))
-        charged[closing.attempt_id] = _Charged(closing, leased, soft, used, debt)
-        return Posting(closing.attempt_id, leased, held, used)
-
     def _all_of(self, router: str, epoch: int) -> tuple[tuple[int, int], ...]:
         return tuple(
             (row.key.counter, row.left)
@@ -189,7 +136,7 @@ class Leases:
             if (row.key.router, row.key.epoch) == (router, epoch)
         )
 
-    def _write(self, charged: dict[str, _Charged], now_ns: int) -> None:
+    def _write(self, charged: dict[str, Charged], now_ns: int) -> None:
         """Turn what changed into rows."""
         effects = self._escrow.effects()
         for debt in effects.debts:
@@ -205,7 +152,7 @@ class Leases:
         self._file.save_routers(effects.routers)
         self._file.save_leases(effects.leases, effects.forgotten)
 
-    def _post(self, charged: _Charged, now_ns: int) -> None:
+    def _post(self, charged: Charged, now_ns: int) -> None:
         closing, used, debt = charged.closing, charged.used, charged.debt
         for account in charged.soft:
             unit = account.counter.unit - 1

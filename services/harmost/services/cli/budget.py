@@ -27,6 +27,7 @@ def budget(
     policy: serve.Policy = f"127.0.0.1:{PORT + 1}",
     insecure_listen: serve.Insecure = False,
     grace: serve.Grace = 10.0,
+    deployment: serve.Deployment = "",
     supervised: serve.Supervised = False,
 ) -> None:
     """Run the Budget service alone: it keeps the ledger. With a command: see and correct budgets."""
@@ -48,6 +49,7 @@ def budget(
         policy_address=policy,
         allow_insecure=insecure_listen,
         grace_s=grace,
+        deployment=deployment,
     )
 
 

@@ -21,9 +21,13 @@ def report(error: BaseException, *, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     told = _told(error)
-    print(f"error: {told['message']}", file=sys.stderr)
+    from harmost.services.cli.output import (
+        safe,
+    )  # names in documents may hold what drives terminals
+
+    print(f"error: {safe(told['message'])}", file=sys.stderr)
     for field, description in told.get("violations", ()):
-        print(f"  {field}: {description}", file=sys.stderr)
+        print(f"  {safe(field)}: {safe(description)}", file=sys.stderr)
     if as_json:
         print(json.dumps({"error": told}, ensure_ascii=False))
     return 1

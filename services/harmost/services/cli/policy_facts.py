@@ -10,6 +10,7 @@ from harmost.core.errors import InvalidInput
 __all__ = ["facts_from", "said", "value_said"]
 
 FILE_BYTES_MAX = 1_048_576
+SAID_CHARS_MAX = 400
 
 
 def facts_from(words: list[str], file: Path | None) -> dict[str, Any]:
@@ -34,8 +35,9 @@ def facts_from(words: list[str], file: Path | None) -> dict[str, Any]:
 
 
 def said(facts: Mapping[str, Any]) -> str:
-    """`facts` (Values of protobuf) as `name = value`, parted by commas."""
-    return ", ".join(f"{name} = {value_said(facts[name])}" for name in sorted(facts))
+    """`facts` (Values of protobuf) as `name = value`, parted by commas; cut where that is long."""
+    text = ", ".join(f"{name} = {value_said(facts[name])}" for name in sorted(facts))
+    return text if len(text) <= SAID_CHARS_MAX else f"{text[:SAID_CHARS_MAX]}…"
 
 
 def value_said(value: Any) -> str:

@@ -136,6 +136,16 @@ Grace = Annotated[
     float,
     typer.Option("--grace", envvar="HARMOST_GRACE_S", help="Seconds for running calls to end."),
 ]
+Deployment = Annotated[
+    str,
+    typer.Option(
+        "--deployment",
+        metavar="NAME",
+        envvar="HARMOST_DEPLOYMENT",
+        help="Whose ledger it is: one that belongs to another is refused. Default: not asked.",
+        show_default=False,
+    ),
+]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
 

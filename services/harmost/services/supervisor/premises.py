@@ -14,10 +14,19 @@ from harmost.services.addresses import split_address
 from harmost.services.operate.endpoints import ADMIN_KEY
 from harmost.services.operate.keys import write_secret
 
-__all__ = ["SERVICE_KEY", "admin_key", "check_free", "free_ports", "held", "service_key"]
+__all__ = [
+    "SERVICE_KEY",
+    "admin_key",
+    "check_free",
+    "deployment",
+    "free_ports",
+    "held",
+    "service_key",
+]
 
 LOCK = "up.lock"
 SERVICE_KEY = "service.key"
+DEPLOYMENT = "deployment.id"
 
 
 @contextmanager
@@ -44,6 +53,14 @@ def service_key(data_dir: Path) -> Path:
     if not path.exists():
         write_secret(path, secrets.token_urlsafe(32))
     return path
+
+
+def deployment(data_dir: Path) -> str:
+    """The name by which files of this deployment know it; made at the first start."""
+    path = data_dir / DEPLOYMENT
+    if not path.exists():
+        write_secret(path, secrets.token_hex(8))
+    return path.read_text(encoding="ascii").strip()
 
 
 def admin_key(data_dir: Path) -> Path:

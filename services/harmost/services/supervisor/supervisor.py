@@ -82,6 +82,8 @@ class Plan:
         else:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
             words += ["--policy-verify-key", str(self.data_dir / VERIFY_KEYS)]
+        if service == "budget":
+            words += ["--deployment", premises.deployment(self.data_dir)]
         if service == "router":
             words += ["--budget", known.budget, "--telemetry", known.telemetry]
             words += ["--worker", number, "--workers", str(len(known.workers))]
