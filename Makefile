@@ -33,7 +33,11 @@ check: build/.built ## lint, format, types, contracts
 	buf format --exit-code -d
 	scripts/buf-breaking
 
-bench: build/.built ## measure (BENCH=wire: only bench_wire*.py) into benchmarks/results/latest.jsonl
+.venv/.bench: .venv/.installed
+	@pip install -q -c constraints.txt --group bench
+	@touch $@
+
+bench: build/.built .venv/.bench ## measure (BENCH=wire: only bench_wire*.py) into benchmarks/results/latest.jsonl
 	@python benchmarks/run.py $(BENCH)
 
 bench-load: build/.built ## load the mesh until it is full: ten minutes (ARGS=--quick: one); see docs/load.md

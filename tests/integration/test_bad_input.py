@@ -54,6 +54,18 @@ spec:
 """
 
 
+CAPPED = """
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: capped, tenant: acme}
+spec:
+  steps:
+    - {name: first, models: [sandbox-small]}
+    - {name: second, models: [sandbox-small]}
+  cost: {usd_max: "0.0001"}
+"""
+
+
 def test_an_unknown_profile_is_named_with_what_to_do(mesh: Mesh) -> None:
     with mesh.client() as client, pytest.raises(NotFound, match=r"`nope`.*harmost profiles"):
         client.chat("nope", "hi")
@@ -178,6 +190,21 @@ def test_a_budget_that_cannot_pay_the_whole_answer_shortens_it(mesh: Mesh) -> No
     tight = mesh.budgets()["tight", budget_pb2.UNIT_USD_NANOS]
     assert tight.settled <= tight.limit
     assert tight.debt == 0
+
+
+def test_a_mission_is_cut_and_then_denied_by_its_own_ceiling(mesh: Mesh) -> None:
+    mesh.apply(CAPPED)
+    with mesh.client() as client:
+        for _ in range(2):  # the ceiling is each mission's own
+            with pytest.raises(BudgetExhausted) as caught:
+                client.chat("capped", "go [[sandbox output_tokens=1000]]")
+            assert caught.value.metadata["node"] == "mission:capped"
+            assert "raise `cost.usd_max` of the profile" in str(caught.value)
+            record = mesh.record(caught.value.metadata["record_id"])
+            paid = [attempt.cost_usd_nanos for attempt in record.attempts]
+            assert 50_000 < sum(paid) <= 100_000
+        answer = client.chat("capped", "go [[sandbox output_tokens=2]]")
+        assert [attempt.step_index for attempt in answer.finished.attempts] == [0, 1]
 
 
 def test_a_provider_that_ignores_its_cap_is_cut_at_the_hold(mesh: Mesh) -> None:

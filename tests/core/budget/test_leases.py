@@ -8,7 +8,7 @@ from money_world import PATHS, S_NS, START_NS, limits
 from harmost.core.budget.escrow import LEASE_NS
 from harmost.core.budget.lease import Amounts, LeaseName, Push, SyncAnswer
 from harmost.core.budget.leases import POSTINGS_MAX, LeaseBook, Miss
-from harmost.core.budget.ledger import Hold
+from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import Amount, BudgetPath, compile_limits
 from harmost.core.budget.router_lease import Lease
 from harmost.core.limits import USD_NANOS_MAX
@@ -401,6 +401,54 @@ def test_a_mission_spends_its_own_share_of_every_ceiling(rig: Rig) -> None:
     day = rig.lease(LeaseName("org", 1, "day"))
     account = rig.host.counters.account(day.counter.id)
     assert (account.counter.settled, day.counter.held) == (30_000, 0)
+
+
+def own(limit: int) -> Counter:
+    return Counter(0, unit=1, limit=limit, hard=True)
+
+
+def test_a_ceiling_of_ones_own_bounds_all_attempts_together(rig: Rig) -> None:
+    rig.settle(rig.held())
+    rig.seconds(3, attempts=3)
+    ceiling = own(160_000)
+
+    def reserve() -> Hold | Miss | Counter:
+        return rig.book.reserve(PATH, ONE, LEAST, clock_ns=rig.clock_ns, own=ceiling)
+
+    first, second = reserve(), reserve()
+    assert isinstance(first, Hold)
+    assert isinstance(second, Hold)
+    assert (first.usd_nanos, second.usd_nanos) == (100_000, 60_000)
+    assert reserve() is ceiling
+    rig.settle(first, usd_nanos=20_000)
+    third = reserve()
+    assert isinstance(third, Hold)
+    assert third.usd_nanos == 80_000
+    rig.settle(second, usd_nanos=60_000)
+    rig.settle(third, usd_nanos=80_000)
+    assert (ceiling.settled, ceiling.available) == (160_000, 0)
+    rig.sync()
+    rows = list(rig.host.disk.postings.values())[-3:]
+    assert [row.used.usd_nanos for row in rows] == [20_000, 60_000, 80_000]
+    assert all(0 not in row.counters and len(row.counters) >= 6 for row in rows)
+
+
+def test_a_ceiling_of_ones_own_takes_nothing_where_a_lease_is_short() -> None:
+    rig = Rig(BudgetSpec(limits=(Limit(window="total", usd="0.00001"),)))
+    ceiling = own(10**9)
+    for _ in range(3):
+        found = rig.book.reserve(PATH, ONE, LEAST, clock_ns=rig.clock_ns, own=ceiling)
+        assert isinstance(found, Miss)
+        rig.sync()
+    assert (ceiling.held, ceiling.settled) == (0, 0)
+
+
+def test_a_fenced_book_proves_attempts_under_a_ceiling_of_their_own(rig: Rig) -> None:
+    rig.held()
+    hold = rig.book.reserve(PATH, LEAST, LEAST, clock_ns=rig.clock_ns, own=own(10**9))
+    assert isinstance(hold, Hold)
+    rig.settle(hold)
+    assert 0 not in dict(rig.book.evidence().outstanding)
 
 
 def test_a_request_survives_its_encoding(rig: Rig) -> None:

@@ -4,7 +4,7 @@ Each is killed by a broken invariant, or because the other half of the protocol 
 faulty one says, within SEEDS_MAX seeds.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ from harmost.core.errors import HarmostError
 
 SEEDS_MAX = 60
 
-_lend, _sync, _post = Escrow._lend, Escrow.sync, Escrow._post
+_lend, _sync, _post_all = Escrow._lend, Escrow.sync, Escrow._post_all
 _prove, _path, _take = Escrow._prove, LeaseBook._path, RouterLease.take
 _settle = LeaseBook.settle
 
@@ -91,15 +91,22 @@ def sums_are_taken_for_changes(self: Escrow, router: Router, report: LeaseReport
 
 
 def a_late_settlement_goes_to_the_window_of_now(
-    self: Escrow, router: Router, epoch: int, posting: Posting, *, again: bool
+    self: Escrow,
+    router: Router,
+    epoch: int,
+    postings: Iterable[Posting],
+    posted: Container[str],
 ) -> None:
-    ids: list[int] = []
-    for id in posting.counters:
-        account = self._counters.account(id)
-        now = self._counters.named(account.name, router.seen_ns)
-        assert now is not None
-        ids.append(now.counter.id)
-    _post(self, router, epoch, msgspec.structs.replace(posting, counters=tuple(ids)), again=again)
+    moved: list[Posting] = []
+    for posting in postings:
+        ids: list[int] = []
+        for id in posting.counters:
+            account = self._counters.account(id)
+            now = self._counters.named(account.name, router.seen_ns)
+            assert now is not None
+            ids.append(now.counter.id)
+        moved.append(msgspec.structs.replace(posting, counters=tuple(ids)))
+    _post_all(self, router, epoch, moved, posted)
 
 
 def money_is_a_float(
@@ -225,7 +232,7 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a window's end refunds": hosted(RefundingHost),
     "no epoch is checked": patched(Escrow, "sync", no_epoch_is_checked),
     "sums are changes": patched(Escrow, "_report", sums_are_taken_for_changes),
-    "the wrong window": patched(Escrow, "_post", a_late_settlement_goes_to_the_window_of_now),
+    "the wrong window": patched(Escrow, "_post_all", a_late_settlement_goes_to_the_window_of_now),
     "float money": patched(LeaseBook, "settle", money_is_a_float),
     "base price": patched(money_world, "worst_case_usd_nanos", the_hold_is_at_base_price),
     "settles twice": patched(LeaseBook, "settle", an_attempt_settles_twice),

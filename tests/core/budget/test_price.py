@@ -111,6 +111,7 @@ def test_cost_is_the_exact_cost_rounded_up_once(price: Price, usage: TokenUsage)
     assert cost_usd_nanos(compile_price(price), usage) == ceil(exact_usd(price, usage) * 10**9)
 
 
+@pytest.mark.timeout(1_200)
 def test_random_usages_cost_what_exact_fractions_say() -> None:
     """The same twin over many more usages than Hypothesis has time for, at prices as vendors ask."""
     chance = random.Random(6)

@@ -133,6 +133,18 @@ def test_a_clock_that_jumps_a_day_fills_the_bucket_once() -> None:
     assert share.level(86_401 * S_NS) == 1
 
 
+def test_what_a_huge_rate_filled_since_is_not_given_back() -> None:
+    share = bucket(10**18, 10**18)
+    share.take(10**18, now_ns=0)
+    share.take(10**18, now_ns=60 * S_NS)
+    share.give_back(10**18, taken_ns=0, now_ns=60 * S_NS)
+    assert share.level(60 * S_NS) == 0
+    for hours in (1, 10, 100, 1_000, 10_000, 300_000):
+        late = bucket(10**18, 10**18, level=0)
+        late.give_back(10**18, taken_ns=-hours * 3_600 * S_NS, now_ns=0)
+        assert late.level(0) == 0, hours
+
+
 def test_a_changed_share_adds_nothing_by_itself() -> None:
     share = bucket(60, 10, level=10)
     share.share_to(per_minute=600, burst=100, now_ns=0)

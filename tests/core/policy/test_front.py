@@ -122,6 +122,16 @@ def test_an_unknown_name_gets_the_nearest_known_one() -> None:
     assert problems("zzz == 1")[0].message == "`zzz` is not known: use a declared name"
 
 
+def test_an_unknown_function_gets_the_nearest_known_one() -> None:
+    for source, said in (
+        ('true &&\n subject.region.startswith("E")', "did you mean `startsWith`?"),
+        ("matchs(subject.region, 'a')", "did you mean `matches`?"),
+        ("data.classes.exist(c, true)", "did you mean `exists`?"),
+        ("math.greatest(1, 2) == 2", "see docs/cel.md for all functions"),
+    ):
+        assert any(said in problem.message for problem in problems(source)), problems(source)
+
+
 @pytest.mark.parametrize(
     ("source", "column", "said"),
     [

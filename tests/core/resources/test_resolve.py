@@ -136,6 +136,15 @@ def test_price_is_stated_only_where_the_provider_is_paid(
     assert found.startswith("t.yaml:4:53 provider `vendor` belongs to the deployment, so only")
 
 
+def test_that_a_price_is_unknown_is_stated_only_there_too(
+    problems: Problems, document: Make
+) -> None:
+    unknown = "spec: {provider: vendor, vendor_model_id: v, price: unknown}"
+    (found,) = problems(document("Model", unknown, name="m"))
+    assert "only a model of the deployment may state its price" in found
+    assert problems(document("Model", unknown.replace("unknown", "auto"), name="m")) == []
+
+
 def test_price_of_a_tenants_own_provider_is_its_own(problems: Problems, document: Make) -> None:
     provider = document(
         "Provider", "spec: {codec: openai, base_url: 'https://own.example.com'}", name="own"

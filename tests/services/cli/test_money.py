@@ -129,6 +129,8 @@ def test_a_correction_moves_the_balance_and_stands_in_the_report(at: Any, spent:
         (("budget", "entries", "--since", "yesterday"), "`yesterday` is no time"),
         (("budget", "entries", "--limit", "0"), "--limit"),
         (("budget", "top", "--by", "mood"), "`mood` is not known"),
+        (("budget", "adjust", "b", "1000000000.01", "--reason", "r"), "at once: correct in parts"),
+        (("budget", "adjust", "b", "99999999999999999999", "--reason", "r"), "at once"),
         (("budget", "adjust", "b", "1e3", "--reason", "r"), "`1e3` is no amount: write US dollars"),
         (("budget", "adjust", "b", "2.5", "--reason", "r", "--unit", "tokens"), "write a whole number"),
         (("budget", "adjust", "b", "1", "--reason", "r", "--unit", "euro"), "`euro` is no unit"),

@@ -83,7 +83,13 @@ class Ledger:
         self.less: Amount | None = None
 
     async def reserve(
-        self, attempt_id: str, path: BudgetPath, model: str, amount: Amount, minimum: Amount
+        self,
+        attempt_id: str,
+        path: BudgetPath,
+        model: str,
+        amount: Amount,
+        minimum: Amount,
+        own: Counter | None,
     ) -> Held:
         held = self.less or amount
         tokens = Counter(7, unit=2, limit=10**9, hard=True)

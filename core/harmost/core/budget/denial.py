@@ -5,7 +5,13 @@ from datetime import UTC, datetime
 from harmost.core.budget.nodes import Amount, BudgetLimit, Unit
 from harmost.core.errors import BudgetExhausted
 
-__all__ = ["exhausted", "in_unit", "price_unknown"]
+__all__ = [
+    "exhausted",
+    "in_unit",
+    "mission_exhausted",
+    "mission_price_unknown",
+    "price_unknown",
+]
 
 _UNITS = {Unit.USD_NANOS: "usd_nanos", Unit.TOKENS: "tokens", Unit.REQUESTS: "requests"}
 
@@ -38,6 +44,35 @@ def price_unknown(
     )
 
 
+def mission_exhausted(
+    profile: str, *, limit: int, available: int, requested: int
+) -> BudgetExhausted:
+    """A mission of `profile` has too little left of its own ceiling; amounts are nanodollars."""
+    return BudgetExhausted(
+        f"a mission of `{profile}` may cost {_dollars(limit)}, has {_dollars(available)} left and "
+        f"{_dollars(requested)} are needed: raise `cost.usd_max` of the profile",
+        details={
+            "budget": "",
+            "node": f"mission:{profile}",
+            "unit": "usd_nanos",
+            "window": "mission",
+            "limit": str(limit),
+            "available": str(available),
+            "requested": str(requested),
+            "resets_at": "",
+        },
+    )
+
+
+def mission_price_unknown(profile: str, model: str) -> BudgetExhausted:
+    """A mission's own ceiling cannot bound what has no price."""
+    return BudgetExhausted(
+        f"the price of model `{model}` is not known and `cost.usd_max` of profile `{profile}` bounds "
+        "it: add `price` to its Model document",
+        details={"node": f"mission:{profile}", "reason": "price_unknown", "model": model},
+    )
+
+
 def in_unit(amount: Amount, unit: Unit) -> int:
     """What one attempt of `amount` takes of a limit in `unit`."""
     return {Unit.USD_NANOS: amount.usd_nanos, Unit.TOKENS: amount.tokens}.get(unit, 1)
@@ -62,7 +97,11 @@ def _text(limit: BudgetLimit, amount: int) -> str:
     amount = max(0, amount)
     if limit.unit is not Unit.USD_NANOS:
         return f"{amount} {_UNITS[limit.unit]}"
-    dollars, nanos = divmod(amount, 10**9)
+    return _dollars(amount)
+
+
+def _dollars(usd_nanos: int) -> str:
+    dollars, nanos = divmod(usd_nanos, 10**9)
     return f"{dollars}.{nanos:09d}".rstrip("0").rstrip(".") + " US dollars"
 
 

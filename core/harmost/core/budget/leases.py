@@ -29,8 +29,8 @@ from harmost.core.budget.lease import (
     SyncRequest,
 )
 from harmost.core.budget.ledger import Counter, Hold
-from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath
-from harmost.core.budget.router_lease import AMOUNT_MAX, DENIED_NS, HOLDS, Lease
+from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
+from harmost.core.budget.router_lease import AMOUNT_MAX, DENIED_NS, HOLDS, Lease, Miss
 
 __all__ = ["LeaseBook", "Miss"]
 
@@ -40,19 +40,6 @@ POSTINGS_MAX = 2_000  # of one message
 LEASES_MAX = 4_000  # of one message, asks and reports each
 PATHS_MAX = 4_096  # remembered
 OUTBOX_MAX = 100_000  # settlements that the ledger has yet to take; then nothing new is admitted
-
-
-class Miss(NamedTuple):
-    """Nothing is held. `lease` is short, or None where `limit` is not leased here at all.
-
-    `denied`: the ledger said within the last second that there is no more. Else the answer to the
-    message `sequence` of this Router decides: wait for it, and try once more.
-    """
-
-    limit: BudgetLimit
-    lease: Lease | None
-    denied: bool
-    sequence: int
 
 
 class _Path(NamedTuple):
@@ -116,10 +103,13 @@ class LeaseBook:
         *,
         clock_ns: int,
         requests: int = 1,
-    ) -> Hold | Miss:
+        own: Counter | None = None,
+    ) -> Hold | Miss | Counter:
         """A hold on every ceiling of `where`, or why not. O(ceilings), no await, no message.
 
-        Holds `amount`, and less, down to `minimum`, only where the ledger said that there is no more.
+        Holds `amount`, and less, down to `minimum`, only where the ledger said that there is no more,
+        or `own` has no more: a counter of the caller's, with id 0, that the ledger never hears of.
+        Where that has not even the minimum, it is the answer.
         """
         path = self._paths.get(where)
         if path is None or clock_ns >= path.until_ns:
@@ -129,8 +119,15 @@ class LeaseBook:
             path = found
         if path.hard and clock_ns >= self._until_ns:
             return self._miss(path, amount, minimum, requests, clock_ns)
+        if own is not None and own.available < _in_unit(amount, requests, own.unit):
+            # Its end is known here: what fits in it is all that is asked for.
+            least = _in_unit(minimum, requests, own.unit)
+            if own.unit != Unit.USD_NANOS or own.available < least:
+                return own
+            amount = amount._replace(usd_nanos=own.available)
+        counters = path.counters if own is None else (*path.counters, own)
         held = ledger.reserve(
-            path.counters,
+            counters,
             usd_nanos=amount.usd_nanos,
             tokens=amount.tokens,
             minimum_usd_nanos=amount.usd_nanos,
@@ -139,7 +136,7 @@ class LeaseBook:
         )
         if isinstance(held, Hold):
             return held
-        return self._less(path, amount, minimum, requests, clock_ns)
+        return self._less(path, counters, amount, minimum, requests, clock_ns)
 
     def settle(self, attempt_id: str, hold: Hold, used: Amounts, memo: bytes = b"") -> None:
         """Post what an attempt used, and tell the ledger in the next message. ValueError: closed."""
@@ -185,7 +182,7 @@ class LeaseBook:
         outstanding = {id: lease.counter.held for id, lease in self._leases.items()}
         for _, hold, used, _ in self._outbox:
             held = _held(hold)
-            for counter in hold.counters:
+            for counter in _leased(hold):
                 unit = counter.unit - 1
                 outstanding[counter.id] += min(held[unit], used[unit])
         return Evidence(self.epoch, postings, tuple(outstanding.items()))
@@ -266,10 +263,6 @@ class LeaseBook:
 
     # --- How ----------------------------------------------------------------------------------------
 
-    @property
-    def _next_sequence(self) -> int:
-        return self._sequence + 1
-
     def _stirs(self, clock_ns: int) -> bool:
         return any(
             lease.recalled or lease.counter.held or not lease.idle(clock_ns - 2 * TICK_NS)
@@ -291,7 +284,7 @@ class LeaseBook:
                 self._ask_first(name, _in_unit(minimum, requests, limit.unit))
                 denied = clock_ns < self._unknown.get(name, 0)
                 if miss is None or denied:
-                    miss = Miss(limit, None, denied, self._next_sequence)
+                    miss = Miss(limit, None, denied, self._sequence + 1)
         if miss is not None:
             return miss
         if len(self._paths) >= PATHS_MAX:
@@ -321,7 +314,13 @@ class LeaseBook:
         return ends_ns if ends_ns > clock_ns else clock_ns + TICK_NS
 
     def _less(
-        self, path: _Path, amount: Amount, minimum: Amount, requests: int, clock_ns: int
+        self,
+        path: _Path,
+        counters: tuple[Counter, ...],
+        amount: Amount,
+        minimum: Amount,
+        requests: int,
+        clock_ns: int,
     ) -> Hold | Miss:
         short = [
             lease
@@ -331,7 +330,7 @@ class LeaseBook:
         ]
         if all(clock_ns < lease.denied_until_ns for lease in short):
             held = ledger.reserve(
-                path.counters,
+                counters,
                 usd_nanos=amount.usd_nanos,
                 tokens=amount.tokens,
                 minimum_usd_nanos=minimum.usd_nanos,
@@ -354,7 +353,7 @@ class LeaseBook:
                 continue
             denied = clock_ns < lease.denied_until_ns and counter.available < least
             if first is None or denied:
-                first = Miss(limit, lease, denied, self._next_sequence)
+                first = Miss(limit, lease, denied, self._sequence + 1)
             if denied:
                 break  # nothing to wait for: the others need not be asked
         if first is not None and first.denied:
@@ -368,7 +367,7 @@ class LeaseBook:
                 lease.needed = min(AMOUNT_MAX, lease.needed + wanted)
         self._waits = True
         if first is None:  # all is there, but the term is over: any message renews it
-            first = Miss(path.limits[0], path.leases[0], False, self._next_sequence)
+            first = Miss(path.limits[0], path.leases[0], False, self._sequence + 1)
         return first
 
     def _ask_first(self, name: LeaseName, amount: int) -> None:
@@ -380,8 +379,9 @@ class LeaseBook:
         postings: list[Posting] = []
         while self._outbox and len(postings) < POSTINGS_MAX:
             attempt_id, hold, used, memo = self._outbox.popleft()
-            ids = tuple(counter.id for counter in hold.counters)
-            for counter in hold.counters:
+            leased = _leased(hold)
+            ids = tuple(counter.id for counter in leased)
+            for counter in leased:
                 self._leases[counter.id].posted += used[counter.unit - 1]
             postings.append(Posting(attempt_id, ids, _held(hold), used, memo))
         return tuple(postings)
@@ -482,6 +482,12 @@ class LeaseBook:
             named.sort(key=lambda other: other.start_ns)
             self._paths.clear()
         lease.take(grant, clock_ns)
+
+
+def _leased(hold: Hold) -> tuple[Counter, ...]:
+    """Its counters that the ledger knows: without the caller's own."""
+    counters = hold.counters
+    return counters[:-1] if counters and not counters[-1].id else counters
 
 
 def _held(hold: Hold) -> Amounts:

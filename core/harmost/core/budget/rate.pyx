@@ -18,8 +18,10 @@ cdef int64_t AMOUNT_MAX = 1_000_000_000_000_000_000
 
 
 cdef int64_t rate_earned(const Rate* rate, int64_t elapsed_ns) noexcept nogil:
+    """What is earned in so long a time, at the most AMOUNT_MAX: all that can have been taken."""
     # Wide: 10**18 a minute times a minute in nanoseconds leave int64.
-    return <int64_t> (<wide> elapsed_ns * rate.per_minute // MINUTE_NS)
+    cdef wide earned = <wide> elapsed_ns * rate.per_minute // MINUTE_NS
+    return <int64_t> earned if earned < AMOUNT_MAX else AMOUNT_MAX
 
 
 cdef void rate_refill(Rate* rate, int64_t now_ns) noexcept nogil:
@@ -76,7 +78,7 @@ cdef class RateShare:
         """
         check(amount)
         rate_refill(&self._rate, now_ns)
-        cdef int64_t elapsed_ns = min(max(now_ns - taken_ns, 0), MINUTE_NS * 1_000_000)
+        cdef int64_t elapsed_ns = max(now_ns - taken_ns, 0)
         cdef int64_t filled = rate_earned(&self._rate, elapsed_ns)
         # One more: the rest of a division may have filled it with a part of a unit.
         cdef int64_t back = amount - filled - 1 if elapsed_ns else amount

@@ -1,10 +1,13 @@
 """One ceiling in one window, as far as a Router may use it; and how much of it the Router wants."""
 
+from typing import NamedTuple
+
 from harmost.core.budget.lease import LeaseGrant
 from harmost.core.budget.ledger import Counter
+from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.limits import USD_NANOS_MAX
 
-__all__ = ["AMOUNT_MAX", "DENIED_NS", "Lease"]
+__all__ = ["AMOUNT_MAX", "DENIED_NS", "HOLDS", "Lease", "Miss"]
 
 BURN_S = 8  # of what is burnt is kept at hand
 HOLDS = 6  # large attempts, at the least
@@ -105,3 +108,16 @@ class Lease:
         self.counter.limit_to(self.granted - self.returned, hard=grant.hard)
         self.limit, self.used = grant.limit, grant.used
         self.denied_until_ns = clock_ns + DENIED_NS if grant.denied else 0
+
+
+class Miss(NamedTuple):
+    """Nothing is held. `lease` is short, or None where `limit` is not leased here at all.
+
+    `denied`: the ledger said within the last second that there is no more. Else the answer to the
+    message `sequence` of this Router decides: wait for it, and try once more.
+    """
+
+    limit: BudgetLimit
+    lease: Lease | None
+    denied: bool
+    sequence: int

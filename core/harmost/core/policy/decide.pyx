@@ -280,6 +280,7 @@ cdef class Decider:
         cdef object asked = None
         cdef int lanes, found
         self._count = 0
+        self._residuals.failed = False
         for part in view.parts:
             lanes = part.index.scan(request)
             if part.index.erred:
@@ -332,7 +333,9 @@ cdef class Decider:
         cdef list places = None
         for i in range(self._count):
             hit = &self._hits[i]
-            if self._rules[hit.rule].allows:
+            if self._residuals.failed:  # of a fact of another type than declared, say
+                doubted = True
+            elif self._rules[hit.rule].allows:
                 doubted = self._rules[hit.rule].doubtful and hit.sure != candidates.everything
             else:
                 doubted = (hit.mask & ~hit.sure) != 0 or (hit.unmet & ~hit.unmet_sure) != 0

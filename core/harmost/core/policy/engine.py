@@ -45,7 +45,7 @@ from harmost.core.policy.decide import Candidates, Decider, View
 from harmost.core.policy.decision import Decision, Redaction, RuleHit
 from harmost.core.policy.facts import FactValue, fact_schema
 from harmost.core.policy.frame import Schema
-from harmost.core.policy.ir import decode
+from harmost.core.policy.ir import IrRefused, decode
 from harmost.core.policy.match import Candidate, Match, Matcher
 from harmost.core.policy.normal import Literal
 from harmost.core.policy.parts import Parts
@@ -76,8 +76,9 @@ class RuleTrace(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """Decides. One for each snapshot; what it answers never changes. One thread at a time uses it."""
 
-    def __init__(self, rules: RuleSet, *, generation: int) -> None:
-        self._schema = fact_schema()
+    def __init__(self, rules: RuleSet, *, generation: int, schema: Schema | None = None) -> None:
+        """`schema`: other facts than those declared; its `defaults` must be on."""
+        self._schema = schema or fact_schema()
         self._set = rules
         self._rules = rules.rules
         self._generation = generation
@@ -103,7 +104,8 @@ class Engine:
     def prepare(self, candidates: Sequence[Candidate]) -> Candidates:
         """`candidates`, at most CANDIDATES_MAX, made ready for many decisions of this engine.
 
-        What is fixed about them is asked once: about 2 us for each rule that a tenant meets.
+        What is fixed about them is asked once: about 2 us for each rule that a tenant meets. Their facts
+        are of the declared types.
         """
         facts = [self._schema.candidate(candidate.facts) for candidate in candidates]
         return Candidates(tuple(candidates), facts, self._parts.masks)
@@ -238,7 +240,10 @@ class _Texts:
 
 def read_engine(data: bytes, *, generation: int) -> Engine:
     """The engine that was `written`; raises InvalidInput. Needs no CEL parser. About 10 us a rule."""
-    return Engine(read_rule_set(data), generation=generation)
+    try:
+        return Engine(read_rule_set(data), generation=generation)
+    except IrRefused as refused:
+        raise InvalidInput(f"compiled policies cannot be used: {refused}") from None
 
 
 def _rollouts(rules: Sequence[RuleForm]) -> dict[tuple[str, int], int]:

@@ -15,7 +15,7 @@ from harmost.core.policy.ruleset import VERSION, Conjunction, RuleForm, RuleSet
 __all__ = ["Lowering"]
 
 _TRUE = Const("bool", True)
-_ATOMS_FEW = 1_000
+_ATOMS_FEW = 256
 
 
 class _Lowered(msgspec.Struct, frozen=True):

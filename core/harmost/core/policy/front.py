@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from harmost.core.limits import CEL_CHARS_MAX, CEL_COST_MAX
 from harmost.core.policy import ir
@@ -27,6 +27,8 @@ _PROBLEM_CHARS_MAX = 300
 _NAME_CHARS_MAX = 100
 
 _TYPES = ("bool", "int", "double", "string", "timestamp", "duration", "null", "dyn")
+
+_CALLED = (*get_args(ir.Function), *get_args(ir.Macro), "has")
 
 _CEL_ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
 
@@ -78,7 +80,7 @@ class Environment:
             compiled = self._env.compile(source)
             lowered = lower_checked(compiled.serialize(), self.resolve)
         except (RuntimeError, ValueError) as error:  # also what is no Unicode text
-            raise ExpressionRefused(self._problems(str(error))) from None
+            raise ExpressionRefused(self._problems(source, str(error))) from None
         if lowered.node is None:
             problems = lowered.problems[:_PROBLEMS_MAX]
             raise ExpressionRefused(tuple(_located(source, each) for each in problems))
@@ -89,6 +91,13 @@ class Environment:
         if name in self._named:
             return self._named[name].node
         return ir.Fact(name, self._facts[name]) if name in self._facts else None
+
+    def _unknown(self, name: str, called: bool) -> str:
+        known = _CALLED if called else self._variables
+        otherwise = "see docs/cel.md for all functions" if called else "use a declared name"
+        near = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean `{near[0]}`?" if near else otherwise
+        return f"`{name}` is not known: {advice}"
 
     def _bounded(self, source: str, node: ir.Node, kind: str) -> Expression:
         try:
@@ -105,25 +114,25 @@ class Environment:
             raise ExpressionRefused((CelProblem(1, 1, message),))
         return Expression(source, node, self.schema, kind)
 
-    def _problems(self, said: str) -> tuple[CelProblem, ...]:
+    def _problems(self, source: str, said: str) -> tuple[CelProblem, ...]:
         """The problems in what cel-cpp `said`, in its order, one for each place."""
         problems: dict[tuple[int, int], CelProblem] = {}
+        lines = source.split("\n")
         for line, column, message in _CEL_ERROR.findall(said):
             place = max(int(line), 1), max(int(column), 1)
-            problems.setdefault(place, CelProblem(*place, self._advice(message)))
+            # cel-cpp places a call at its bracket.
+            called = lines[min(place[0], len(lines)) - 1][place[1] - 1 :].startswith("(")
+            problems.setdefault(place, CelProblem(*place, self._advice(message, called)))
         if not problems:
-            problems[1, 1] = CelProblem(1, 1, self._advice(said))
+            problems[1, 1] = CelProblem(1, 1, self._advice(said, called=False))
         return tuple(problems.values())[:_PROBLEMS_MAX]
 
-    def _advice(self, said: str) -> str:
+    def _advice(self, said: str, called: bool) -> str:
         """What cel-cpp said, in our words where they say more."""
         if "recursion" in said:
             return "expression is nested too deeply: part it into several"
         if undeclared := re.match(r"undeclared reference to '([^']*)'", said):
-            name = undeclared[1][:_NAME_CHARS_MAX]
-            near = difflib.get_close_matches(name, self._variables, n=1)
-            advice = f"did you mean `{near[0]}`?" if near else "use a declared name"
-            return f"`{name}` is not known: {advice}"
+            return self._unknown(undeclared[1][:_NAME_CHARS_MAX], called)
         # ANTLR lists every token that could have come instead.
         plain = _plain(said).partition(" expecting {")[0]
         return plain[:1].lower() + plain[1:]

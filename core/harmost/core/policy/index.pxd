@@ -34,6 +34,7 @@ cdef class SetKey(Key):
     cdef list _rows            # by class; None: not built yet
     cdef list _positive        # by class: lanes whose test the value meets
     cdef list _negative        # by class: lanes whose test it fails
+    cdef list _absent          # lanes that want no value at all
     cdef int choose_of(self, PyObject* value) except -1
     cdef bytes built(self, Py_ssize_t which)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from harmost.core.policy.predicates import Test
+from harmost.core.policy.predicates import Asked
 
 class Index:
     """Which of `lanes` conjunctions a call's facts do not refute: those all of whose tests they meet.
@@ -26,6 +26,8 @@ class Index:
     @property
     def lanes(self) -> int: ...
     @property
+    def row_bytes(self) -> int: ...
+    @property
     def erred(self) -> bool:
         """Whether a fact of the last scan was not of its declared type; its result means nothing then."""
 
@@ -33,7 +35,7 @@ class Index:
         self,
         lanes: int,
         lower: Sequence[int],
-        keys: Sequence[tuple[str, str, str | None, Sequence[Test]]],
+        keys: Sequence[tuple[str, str, str | None, Sequence[Asked]]],
     ) -> None: ...
     def surviving(self, request: Mapping[str, object]) -> list[int]:
         """The lanes, ascending. A fact that is absent is the empty value of its type."""

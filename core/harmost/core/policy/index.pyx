@@ -191,7 +191,10 @@ cdef class SetKey(Key):
         self._classes = {}
         self._positive, self._negative = [None, None], [None, None]
         self._rows = [None, None]
+        self._absent = []
         for test in tests:
+            if test.values is None and test.negated:
+                self._absent.extend(test.lanes)
             for value in test.values or ():
                 self._add(value, test)
         for which in range(NAMED):
@@ -244,6 +247,8 @@ cdef class SetKey(Key):
         for lane in self._positive[which] or ():
             set_bit(words, lane)
         for lane in self._negative[which] or ():
+            clear_bit(words, lane)
+        for lane in self._absent:
             clear_bit(words, lane)
         self._rows[which] = row
         return row

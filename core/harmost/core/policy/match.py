@@ -11,7 +11,7 @@ import msgspec
 from harmost.core.policy.decision import RuleHit
 from harmost.core.policy.facts import FactValue, candidate_fact_names
 from harmost.core.policy.frame import Facts, Frame, Schema
-from harmost.core.policy.ir import Node, encode, facts_of
+from harmost.core.policy.ir import IrRefused, Node, encode, facts_of
 from harmost.core.policy.normal import Literal
 from harmost.core.policy.ruleset import RuleForm
 from harmost.core.policy.vm import Program
@@ -110,10 +110,15 @@ class Matcher:
             return _Answer(self._all, 0, "")
         answer = self._answers.get(condition)
         if answer is None:
-            program = self._program(condition)
-            answer = self._of_each(program) if each else self._of_call(program)
-            self._answers[condition] = answer
+            answer = self._answers[condition] = self._asked(condition, each=each)
         return answer
+
+    def _asked(self, condition: bytes, *, each: bool) -> _Answer:
+        try:
+            program = self._program(condition)
+        except IrRefused as refused:  # damaged on its way: it cannot be evaluated
+            return _Answer(0, self._all, str(refused))
+        return self._of_each(program) if each else self._of_call(program)
 
     def _of_call(self, program: Program) -> _Answer:
         holds, error = program.evaluate(self._frame)

@@ -8,17 +8,17 @@ into the index; one that asks only about candidates into their masks; any other 
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from harmost.core.policy.decide import Candidates, Part
 from harmost.core.policy.frame import Frame, Schema
 from harmost.core.policy.index import Index
-from harmost.core.policy.ir import Node, facts_of
+from harmost.core.policy.ir import Call, Fact, Node, facts_of, walk
 from harmost.core.policy.predicates import (
+    Asked,
     KeyKind,
     Predicate,
-    Test,
     can_err,
     predicate,
     presence_of,
@@ -70,10 +70,19 @@ class Parts:
         candidate_facts = frozenset(schema.names[schema.split :])
         self._atoms = [_Atom(node, candidate_facts) for node in rules.atoms]
         self._programs: dict[int, Program] = {}
+        self._check(dict(zip(schema.names, schema.types, strict=True)))
         self._built: dict[tuple[str, str], Part] = {}
         self._lanes_of: list[list[_Lane]] = []
         self._lanes = self._by_tenant()
         self.residuals = self._residuals(candidate_facts)
+
+    def _check(self, types: Mapping[str, str]) -> None:
+        """Raises IrRefused if an atom cannot be run. Programs are made only where that may be so."""
+        for number, atom in enumerate(self._atoms):
+            for part in walk(atom.node):
+                is_pattern = isinstance(part, Call) and part.function == "matches"
+                if is_pattern or (isinstance(part, Fact) and types.get(part.name) != part.type):
+                    self._program(number)
 
     def binding(self, tenant: str) -> list[Part]:
         """The parts that a call of `tenant` can meet."""
@@ -201,7 +210,7 @@ class _Builder:
         self.residuals: list[tuple[tuple[int, bool, bool], ...]] = []
         self._atoms = atoms
         self._unary = unary
-        self._tests: dict[_Look, dict[object, Test]] = {}
+        self._tests: dict[_Look, dict[object, Asked]] = {}
 
     def add(self, lane: _Lane, *, lower: bool) -> None:
         at = len(self.flags)
@@ -232,7 +241,7 @@ class _Builder:
             + _RESIDUAL * bool(residuals)
         )
 
-    def keys(self) -> list[tuple[str, str, str | None, Sequence[Test]]]:
+    def keys(self) -> list[tuple[str, str, str | None, Sequence[Asked]]]:
         """What the index looks at: what most lanes ask first, one fact's looks together."""
         counts = {
             look: sum(len(test.lanes) for test in tests.values())
@@ -255,7 +264,7 @@ class _Builder:
         if test is None:
             folded = look.kind in _FOLDED
             unary = self._unary(number) if folded else _never_asked
-            test = tests[key] = Test(asked.values, asked.ranges, negated, unary, [])
+            test = tests[key] = Asked(asked.values, asked.ranges, negated, unary, [])
         test.lanes.append(at)
 
 

@@ -10,24 +10,24 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from harmost.core.policy.ir import (
-    Arithmetic,
+    And,
     Call,
     Compare,
     Comparison,
     Const,
-    Each,
     Fact,
     Has,
     In,
     Index,
     ListOf,
-    MapOf,
     Node,
+    Not,
+    Or,
     children,
     walk,
 )
 
-__all__ = ["KeyKind", "Predicate", "Test", "can_err", "predicate", "presence_of"]
+__all__ = ["Asked", "KeyKind", "Predicate", "can_err", "predicate", "presence_of"]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
@@ -58,8 +58,8 @@ class Predicate(NamedTuple):
     ranges: tuple[tuple[int, int], ...] = ()
 
 
-class Test(NamedTuple):
-    """A question of an index about one fact, and the lanes that hold it, in its plain or negated form.
+class Asked(NamedTuple):
+    """What an index asks about one fact, and the lanes that hold it, in its plain or negated form.
 
     `values` and `ranges` are Predicate's. `unary` answers the plain form for a fact of a value: 1 if it
     holds, 0 if not, -1 if that is an error.
@@ -198,47 +198,48 @@ def presence_of(atom: Node) -> tuple[str, str] | None:
     return asked.fact, asked.entry or ""
 
 
-# Functions that give an answer for every argument of their type.
-_TOTAL = frozenset({"size", "startsWith", "endsWith", "contains", "matches"})
-
-
 def can_err(atom: Node, present: frozenset[tuple[str, str]] = frozenset()) -> bool:
     """Whether `atom` may be an error though its facts are as declared.
 
     `present` are the maps and keys known to be there. True also where we cannot tell.
     """
-    waiting = [atom]
-    while waiting:
-        here = waiting.pop()
-        match here:
-            case Index(Fact(name, kind), Const("string", str(key))):
-                if (name, key) not in present or not kind.startswith("map(string"):
-                    return True
-                continue
-            case Index() | Arithmetic() | MapOf():
-                return True
-            case Each(macro) if macro == "map":
-                return True
-            case Call(function) if function not in _TOTAL:
-                return True
-            case Compare(op, left, right) if op not in ("==", "!="):
-                if not {_ordered_type(left), _ordered_type(right)} <= {"string", "int", "bool"}:
-                    return True
-            case _:
-                pass
-        waiting.extend(children(here))
-    return False
+    return not _sure_type(atom, present)
 
 
-def _ordered_type(node: Node) -> str:
+_NUMBERS = frozenset({"int", "double"})
+_ORDERED = _NUMBERS | {"string", "bool"}
+_OF_STRINGS = frozenset({"startsWith", "endsWith", "contains", "matches"})
+
+
+def _sure_type(node: Node, present: frozenset[tuple[str, str]]) -> str:
+    """The type of what `node` gives whatever the facts are; "" where it may be an error."""
+    types = [_sure_type(child, present) for child in children(node)]
     match node:
-        case Fact(_, kind) | Const(kind):
+        case Const(kind) | Fact(_, kind):
             return kind
-        case Call("size"):
+        case Index(Fact(name, kind), Const("string", str(key))) if (name, key) in present:
+            return kind.removeprefix("map(string,").removesuffix(")")
+        case _ if "" in types:
+            return ""
+        case Compare(op):
+            return "bool" if op in ("==", "!=") or _in_order(*types) else ""
+        case In(_, ListOf()):
+            return "bool"
+        case In(_, Fact(_, kind)) if kind.startswith(("list(", "map(")):
+            return "bool"
+        case Has(Fact(_, kind)) if kind.startswith("map(string,"):
+            return "bool"
+        case Call(function) if function in _OF_STRINGS and set(types) == {"string"}:
+            return "bool"
+        case Call("size") if types[0] == "string" or types[0].startswith(("list(", "map(")):
             return "int"
-        case Index(Fact(_, "map(string,string)")):
-            return "string"
-        case Index(Fact(_, "map(string,int)")):
-            return "int"
+        case And() | Or() | Not() if set(types) == {"bool"}:
+            return "bool"
+        case ListOf():
+            return "list"
         case _:
-            return "?"
+            return ""
+
+
+def _in_order(one: str, other: str) -> bool:
+    return (one == other and one in _ORDERED) or {one, other} <= _NUMBERS

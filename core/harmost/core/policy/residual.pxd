@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 from harmost.core.policy.frame cimport Frame, Schema
 
 cdef class Residuals:
+    cdef bint failed              # an answer was an error since it was last set to no
     cdef list _programs
     cdef list _asks_candidate
     cdef Frame _frame

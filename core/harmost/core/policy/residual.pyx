@@ -54,5 +54,7 @@ cdef class Residuals:
                     self._holds[which] |= <uint64_t>1 << i
                 elif truth < 0:
                     self._fails[which] |= <uint64_t>1 << i
+        if self._fails[which]:
+            self.failed = True
         self._asked_at[which] = self._call
         return 0

@@ -251,8 +251,9 @@ def _check_promises(spec: MissionProfileSpec, check: _Check) -> None:
     check.within(("hop", "stall_ms"), spec.hop.stall_ms, least=0)
     if "stall" in spec.hop.on and not spec.hop.stall_ms:
         check.wrong(("hop",), "`hop.on` has `stall` without `stall_ms`: say how long a stall is")
-    if spec.cost.usd_per_1k_tokens_max:
-        _check_usd(spec.cost.usd_per_1k_tokens_max, ("cost", "usd_per_1k_tokens_max"), check)
+    for name in ("usd_per_1k_tokens_max", "usd_max"):
+        if stated := getattr(spec.cost, name):
+            _check_usd(stated, ("cost", name), check)
 
 
 def _check_budget(spec: BudgetSpec, check: _Check) -> None:

@@ -199,9 +199,13 @@ class Sla(Strict, frozen=True):
 
 
 class Cost(Strict, frozen=True):
-    """Ceiling on the expected blended price of an attempt, US dollars for a thousand tokens."""
+    """Ceilings: on an attempt's expected blended price, US dollars for a thousand tokens; on a mission.
+
+    `usd_max` is a hard budget of the mission's own, in US dollars, below those of its tenant.
+    """
 
     usd_per_1k_tokens_max: str = ""
+    usd_max: str = ""
 
 
 class Hop(Strict, frozen=True):

@@ -180,7 +180,8 @@ def _check_price_owner(
     """Who owns the provider gets its bills: a price of 0 from below would pass every USD budget."""
     provider = catalog.providers.get(spec.provider)
     owner = parsed.document.owner
-    stated = not isinstance(spec.price, str)  # "auto" and "unknown" lower no price
+    # "unknown" is stated, too: what has no price passes every soft USD budget for nothing.
+    stated = spec.price != "auto"
     if not stated or provider is None or not visible(provider.metadata.tenant, owner):
         return
     if provider.metadata.tenant != owner:

@@ -22,6 +22,7 @@ from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
 )
+from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
     ModelPrice,
@@ -87,6 +88,7 @@ class AttemptPlan:
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
+    ceiling: Counter | None = None  # of its mission, all attempts together
 
     @property
     def price_version(self) -> str:
@@ -134,6 +136,7 @@ class Attempt:
             plan.model,
             worst_case,
             self._worst_case(min(plan.output_tokens_max, OUTPUT_TOKENS_MIN)),
+            plan.ceiling,
         )
         self._held, self.warnings = held, held.warnings
         try:

@@ -19,7 +19,7 @@ from harmost.core.audit.recovery import Unsettled
 from harmost.core.budget import denial
 from harmost.core.budget.lease import Amounts
 from harmost.core.budget.leases import LeaseBook, Miss
-from harmost.core.budget.ledger import Hold
+from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.ledger import reserve as reserve_nowhere
 from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit
 from harmost.core.budget.router_lease import Lease
@@ -61,8 +61,8 @@ class Held(NamedTuple):
 
     @property
     def counters(self) -> tuple[int, ...]:
-        """Its leases."""
-        return tuple(counter.id for counter in self.hold.counters)
+        """Its leases; a mission's own ceiling is none."""
+        return tuple(counter.id for counter in self.hold.counters if counter.id)
 
 
 class BudgetClient:
@@ -111,18 +111,26 @@ class BudgetClient:
         self._sync.use(limits)
 
     async def reserve(
-        self, attempt_id: str, path: BudgetPath, model: str, amount: Amount, minimum: Amount
+        self,
+        attempt_id: str,
+        path: BudgetPath,
+        model: str,
+        amount: Amount,
+        minimum: Amount,
+        own: Counter | None = None,
     ) -> Held:
         """Hold `amount`, or where there is no more, less down to `minimum`, at every level of `path`.
 
-        Raises `BudgetExhausted`, or `ServiceUnavailable` where the leases do not suffice and the
+        And of `own`, its mission's ceiling, where it has one. Raises `BudgetExhausted`, or `ServiceUnavailable` where the leases do not suffice and the
         Budget service does not answer.
         """
         self._check(path, model, amount)
-        found = self._reserve_here(path, amount, minimum)
+        if own is not None and amount.price_unknown:
+            raise denial.mission_price_unknown(path.profile, model)
+        found = self._reserve_here(path, amount, minimum, own)
         if isinstance(found, Miss):
             self.misses += 1
-            found = await self._reserve_there(found, path, amount, minimum)
+            found = await self._reserve_there(found, path, amount, minimum, own)
         held = Amount(found.hold.usd_nanos, found.hold.tokens, amount.price_unknown)
         self.held[attempt_id] = held.usd_nanos
         warns = self._advice(path, found.book).warns
@@ -201,31 +209,43 @@ class BudgetClient:
                 if limit.hard and limit.unit is Unit.USD_NANOS:
                     raise denial.price_unknown(model, limit)
 
-    def _reserve_here(self, path: BudgetPath, amount: Amount, minimum: Amount) -> Held | Miss:
+    def _reserve_here(
+        self, path: BudgetPath, amount: Amount, minimum: Amount, own: Counter | None
+    ) -> Held | Miss:
         book = self._sync.book
         if book is None:
-            return self._reserve_nowhere(path, amount)
-        found = book.reserve(path, amount, minimum, clock_ns=time.monotonic_ns())
+            return self._reserve_nowhere(path, amount, minimum, own)
+        found = book.reserve(path, amount, minimum, clock_ns=time.monotonic_ns(), own=own)
+        if isinstance(found, Counter):
+            raise _own_exhausted(path, found, minimum)
         return found if isinstance(found, Miss) else Held(amount, (), found, book)
 
-    def _reserve_nowhere(self, path: BudgetPath, amount: Amount) -> Held | Miss:
+    def _reserve_nowhere(
+        self, path: BudgetPath, amount: Amount, minimum: Amount, own: Counter | None
+    ) -> Held | Miss:
         """Without any lease: what meets no hard limit is admitted, and told when that is possible."""
         limits = self._limits.on_path(path) if self._limits is not None else ()
         first_hard = next((limit for limit in limits if limit.hard), None)
         if first_hard is not None:
             return Miss(first_hard, None, denied=False, sequence=0)
         hold = reserve_nowhere(
-            (),
+            () if own is None else (own,),
             usd_nanos=amount.usd_nanos,
             tokens=amount.tokens,
-            minimum_usd_nanos=0,
-            minimum_tokens=0,
+            minimum_usd_nanos=minimum.usd_nanos,
+            minimum_tokens=minimum.tokens,
         )
-        assert isinstance(hold, Hold)  # INVARIANT: no counter, so none has too little
+        if isinstance(hold, Counter):
+            raise _own_exhausted(path, hold, minimum)
         return Held(amount, (), hold, None)
 
     async def _reserve_there(
-        self, miss: Miss, path: BudgetPath, amount: Amount, minimum: Amount
+        self,
+        miss: Miss,
+        path: BudgetPath,
+        amount: Amount,
+        minimum: Amount,
+        own: Counter | None,
     ) -> Held:
         """Wait for the ledger's word on the lease that is short."""
         timeout_s = MISS_TIMEOUT_CUT_OFF_S if self._sync.cut_off else self._miss_timeout_s
@@ -235,12 +255,12 @@ class BudgetClient:
                 while not miss.denied and rounds < ROUNDS_MAX:
                     rounds += 1
                     await self._sync.answered(miss.sequence)
-                    found = self._reserve_here(path, amount, minimum)
+                    found = self._reserve_here(path, amount, minimum, own)
                     if isinstance(found, Held):
                         return found
                     miss = found
         except TimeoutError:
-            found = self._reserve_nowhere(path, amount)
+            found = self._reserve_nowhere(path, amount, minimum, own)
             if isinstance(found, Held):
                 return found
             raise ServiceUnavailable(
@@ -270,6 +290,12 @@ class BudgetClient:
             for limit, lease in book.leases(path)
         )
         return advise(shares, now_ns=time.time_ns())
+
+
+def _own_exhausted(path: BudgetPath, own: Counter, minimum: Amount) -> HarmostError:
+    return denial.mission_exhausted(
+        path.profile, limit=own.limit, available=own.available, requested=minimum.usd_nanos
+    )
 
 
 def _used_permille(lease: Lease) -> int:

@@ -22,7 +22,9 @@ from harmost.core.audit.rows import (
     MissionStatus,
     RecordSummary,
 )
-from harmost.core.budget.nodes import BudgetPath
+from harmost.core.budget.ledger import Counter
+from harmost.core.budget.nodes import BudgetPath, Unit
+from harmost.core.budget.price import usd_nanos
 from harmost.core.chat import Call
 from harmost.core.errors import (
     BudgetExhausted,
@@ -89,6 +91,7 @@ class Mission:
         self._tls = tls
         self._endpoints = tools.endpoints.as_now()
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
+        self._ceiling = _ceiling(self._profile)
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
         self._path = BudgetPath(
@@ -180,7 +183,8 @@ class Mission:
             decision, vector = decide(
                 self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s
             )
-            self._vectors.append(vector)
+            if vector:  # one that is too large is not recorded
+                self._vectors.append(vector)
             self._decision = merged(before, decision)
             if decision.effect == "deny":
                 raise denied(decision)
@@ -274,6 +278,7 @@ class Mission:
             ),
             stall_s=stall_s or None,
             fsync_first=profile.audit == "required",
+            ceiling=self._ceiling,
         )
         attempt = Attempt(plan, self._tools.attempt)
         self._attempts.append(attempt)
@@ -412,6 +417,14 @@ class Mission:
 
     def _journal(self, row: MissionOpened | MissionClosed) -> None:
         self._tools.attempt.journal.append(row)
+
+
+def _ceiling(profile: MissionProfileSpec) -> Counter | None:
+    """What the mission may cost, as a counter of its own; None: its profile says nothing."""
+    if not profile.cost.usd_max:
+        return None
+    limit = usd_nanos(profile.cost.usd_max)
+    return Counter(0, unit=Unit.USD_NANOS, limit=limit, hard=True)
 
 
 def _status_of(error: HarmostError) -> MissionStatus:

@@ -13,7 +13,10 @@ __all__ = ["adjust"]
 
 UNITS = {"usd": "UNIT_USD_NANOS", "tokens": "UNIT_TOKENS", "requests": "UNIT_REQUESTS"}
 WINDOWS = ("minute", "hour", "day", "week", "month", "total")
-AMOUNT = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,9}))?")
+DELTA_MAX = (
+    10**18
+)  # of one correction, in nanodollars or what is counted; the bound of the contract
+AMOUNT = re.compile(r"([+-]?)([0-9]{1,20})(?:\.([0-9]{1,9}))?")
 
 
 def adjust(
@@ -84,4 +87,6 @@ def delta_of(text: str, *, money: bool) -> int:
         how = "US dollars such as 2.50 or -0.75" if money else "a whole number such as 500 or -20"
         raise InvalidInput(f"`{text[:60]}` is no amount: write {how}")
     whole = int(match[2]) * 10**9 + int((match[3] or "").ljust(9, "0")) if money else int(match[2])
+    if whole > DELTA_MAX:
+        raise InvalidInput(f"`{text[:60]}` is more than {DELTA_MAX} at once: correct in parts")
     return -whole if match[1] == "-" else whole

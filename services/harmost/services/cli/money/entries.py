@@ -51,7 +51,7 @@ def entries(
     as_json: options.Json = False,
 ) -> None:
     """List ledger rows, the newest first. With --json one a line."""
-    from harmost.services.cli.output import line, note, table
+    from harmost.services.cli.output import console, line, note, table
     from harmost.services.cli.plain import plain
     from harmost.services.cli.target import Target
 
@@ -65,7 +65,8 @@ def entries(
             for one in found:
                 line(plain(one))
             return
-        rows = list(found)
+        with console(stderr=True).status("reading ledger rows"):
+            rows = list(found)
     table(COLUMNS, map(_cells, rows), right=2)
     if len(rows) == limit:
         note(f"{limit} rows; there may be more: narrow the question, or raise --limit")

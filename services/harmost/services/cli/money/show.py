@@ -55,6 +55,7 @@ def show(
 def _minutes(session: Any, node: str, budgets: list[Any], now: datetime) -> list[NodeSums]:
     """The last hour's sums, as fine as the budgets tell attempts apart."""
     from harmost.budget.v1 import budget_pb2 as pb
+    from harmost.services.cli.output import note
 
     kinds = {budget.node.partition(":")[0] for budget in budgets}
     groups = [pb.ENTRY_GROUP_MINUTE, pb.ENTRY_GROUP_TENANT]
@@ -68,7 +69,10 @@ def _minutes(session: Any, node: str, budgets: list[Any], now: datetime) -> list
     request = pb.SumEntriesRequest(tenant=node, group_by=groups)
     request.start.FromDatetime(now - timedelta(minutes=MINUTES))
     rows: list[NodeSums] = []
-    for found in session.call("SumEntries", request).sums:
+    answer = session.call("SumEntries", request)
+    if answer.truncated:
+        note("more than 10,000 sums in an hour: the burn of some is not shown; name a tenant")
+    for found in answer.sums:
         minute, tenant, *rest = found.keys
         names = dict(zip(narrow, rest, strict=True))
         began = datetime.fromisoformat(minute)
