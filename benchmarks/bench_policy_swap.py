@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 import uvloop
 from _result import emit
 
-from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import FactScope, FactValue, checked_facts
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.dump import content_digest
@@ -36,6 +35,8 @@ from harmost.services.snapshots.holder import SnapshotHolder
 
 RULES = 2_000
 TENANTS = 100
+MODELS = ("m0", "m1", "m2")
+NOW_S = 1_800_000_000
 CALLS_PER_S = 1_000
 BLOCK_S = 4.0
 SWAP_EVERY_S = 1.0
@@ -46,6 +47,11 @@ _SENT = struct.Struct("<q")
 
 def documents() -> Iterator[tuple[str, str, bytes]]:
     head = "apiVersion: harmost.dev/v1\nkind: {}\nmetadata: {{name: {}{}}}\n"
+    vendor = 'spec: {codec: openai, base_url: "https://api.example.com/v1", region: US}\n'
+    yield "Provider", "v", (head.format("Provider", "v", "") + vendor).encode()
+    for name in MODELS:
+        model = "spec: {provider: v, vendor_model_id: x, price: unknown}\n"
+        yield "Model", name, (head.format("Model", name, "") + model).encode()
     for number in range(TENANTS):
         tenant = f"t{number}"
         yield "Tenant", tenant, head.format("Tenant", tenant, "").encode()
@@ -109,8 +115,6 @@ class Calls:
             )
             for n in range(TENANTS)
         ]
-        facts = checked_facts({"model.name": "m"}, scope=FactScope.CANDIDATE)
-        self._candidates = [Candidate(f"m{n}", facts) for n in range(3)]
 
     def begin(self) -> None:
         self._process.start()
@@ -129,8 +133,9 @@ class Calls:
                 return
             self._count += 1
             facts = self._facts[self._count % TENANTS]
-            engine = self._holder.current().engine
-            decision = engine.decide(facts, self._candidates, now_s=1_800_000_000)
+            running = self._holder.current()
+            candidates = running.candidates.at(MODELS, NOW_S)
+            decision = running.engine.decide(facts, candidates, now_s=NOW_S)
             self.generations.add(decision.snapshot_generation)
             self.delays_ns.append(time.monotonic_ns() - _SENT.unpack(sent)[0])
 

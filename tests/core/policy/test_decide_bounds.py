@@ -137,6 +137,14 @@ def test_a_contradiction_about_an_entry_matches_only_where_there_is_an_error() -
     assert same_both_ways(ours, {"labels": {}}, []) == ("a",)
 
 
+@pytest.mark.parametrize("condition", ["10 / input.tokens > 1", "!(10 / input.tokens > 1)"])
+def test_a_condition_that_is_run_and_errs_restricts_and_never_grants(condition: str) -> None:
+    ours = engine(
+        Rule(name="deny", when=condition, deny="x"), Rule(name="allow", when=condition, allow=True)
+    )
+    assert same_both_ways(ours, {"input.tokens": 0}, models(2)) == ("deny",)
+
+
 def test_near_misses_are_told_by_the_conditions_that_failed() -> None:
     when = 'input.tokens > 5 && "pan" in data.classes && model.name == "m1"'
     ours = engine(Rule(name="a", when=when, deny="x"))

@@ -65,7 +65,9 @@ MUTANTS = {
         "if truth == 0:",
     ),
     "lanes after the first block are forgotten": Mutant(
-        f"{POLICY}/index.pyx", "    while at < words:\n", "    while at < BLOCK_WORDS:\n"
+        f"{POLICY}/index.pyx",
+        "    while at < words:\n",
+        "    while at < words and at < BLOCK_WORDS:\n",
     ),
     "negation is lost": Mutant(
         f"{POLICY}/normal.py",

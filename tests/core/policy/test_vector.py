@@ -9,7 +9,15 @@ from harmost.core.chat import Call
 from harmost.core.errors import InvalidInput
 from harmost.core.policy.decision import Decision, Redaction, RuleHit
 from harmost.core.policy.facts import FactScope, declared_facts, default_of, request_facts
-from harmost.core.policy.vector import NOT_RECORDED, SLOTS, Outcome, decoded, encoded, outcome_of
+from harmost.core.policy.vector import (
+    NOT_RECORDED,
+    SLOTS,
+    VECTOR_BYTES_MAX,
+    Outcome,
+    decoded,
+    encoded,
+    outcome_of,
+)
 
 WORDS = st.text(max_size=8)
 
@@ -120,3 +128,11 @@ def test_other_bytes_are_refused(content: bytes, why: str) -> None:
 
 def test_outcome_of_an_allowed_call_names_no_rule() -> None:
     assert outcome_of(Decision(effect="allow", candidates=("m",))) == Outcome(candidates=("m",))
+
+
+def test_a_vector_beyond_its_bound_is_left_out() -> None:
+    facts = {name: default_of(name) for name in declared_facts()}
+    facts["tenant.allowed_purposes"] = ["x" * 60] * 1_000
+    assert 60_000 < len(encoded(facts, [], DECISION)) <= VECTOR_BYTES_MAX
+    facts["tenant.allowed_purposes"] = ["x" * 60] * 1_100
+    assert encoded(facts, [], DECISION) == b""

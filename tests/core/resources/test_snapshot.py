@@ -139,6 +139,17 @@ def test_a_compiled_policy_is_the_same_bytes_for_the_same_documents(
     assert again.compiled_policy() == compiled
 
 
+def test_a_change_is_compiled_as_if_nothing_had_been_before(
+    base: tuple[ParsedDocument, ...], parse: Parse
+) -> None:
+    before = compile_snapshot(1, base)
+    documents = [*base, *parse(GOVERNED)]
+    after = compile_snapshot(2, documents, before=before)
+    assert after.compiled_policy() == compile_snapshot(2, documents).compiled_policy()
+    again = compile_snapshot(3, base, before=after)
+    assert again.compiled_policy() == before.compiled_policy()
+
+
 def test_a_damaged_compiled_policy_is_refused(
     base: tuple[ParsedDocument, ...], parse: Parse
 ) -> None:

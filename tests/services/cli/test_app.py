@@ -140,3 +140,24 @@ def test_shell_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch) ->
         check=False,
     )
     assert set(ran.stdout.split()) >= {"records", "replay"}
+
+
+@pytest.mark.parametrize(
+    ("service", "wanted"),
+    [("policy", "--policy-signing-key"), ("router", "--policy-verify-key")],
+)
+def test_a_service_without_its_policy_key_says_which_flag_to_give(
+    tmp_path: Path, service: str, wanted: str
+) -> None:
+    key = tmp_path / "service.key"
+    key.write_text("k" * 40)
+    command = [sys.executable, "-m", "harmost.services.cli", service, "--listen", "127.0.0.1:0"]
+    ran = subprocess.run(
+        [*command, "--data", str(tmp_path / "data"), "--service-key-file", str(key)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert f"give `{wanted}`" in ran.stderr

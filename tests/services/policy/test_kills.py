@@ -106,6 +106,7 @@ def test_it_is_stopped_as_far_as_the_key_reaches(stop: Stop, by: Principal, tena
         (Stop("profile", "nope"), ROOT, NotFound),
         (Stop("agent", "bot", "acme"), GWEN, NotFound),
         (Stop("agent", "bot", "nope"), ROOT, NotFound),
+        (Stop("agent", "bo\nt"), ROOT, InvalidInput),
     ],
 )
 def test_it_is_not_theirs_or_not_there(stop: Stop, by: Principal, error: type[Exception]) -> None:

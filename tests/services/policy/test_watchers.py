@@ -155,7 +155,10 @@ async def test_status_tells_what_runs_and_who_took_it(mesh: Any) -> None:
 async def test_status_of_watchers_is_for_the_whole_deployment(mesh: Any) -> None:
     call = await watch(mesh)
     await call.read()
-    assert not (await status(mesh, "acme")).watchers
+    theirs = await status(mesh, "acme")
+    assert not theirs.watchers
+    assert theirs.generation.generation == 1
+    assert not theirs.generation.author
     assert (await status(mesh)).watchers
     call.cancel()
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import threading
 
 import pytest
 from effort import effort
@@ -109,6 +110,24 @@ def test_gentle_work_puts_everything_back() -> None:
         assert not gc.isenabled()
         assert sys.getswitchinterval() < 0.001
         raise RuntimeError
+    assert gc.isenabled()
+    assert sys.getswitchinterval() == pytest.approx(interval_s)
+
+
+def test_gentle_work_of_two_threads_puts_everything_back() -> None:
+    interval_s = sys.getswitchinterval()
+    inside = threading.Event()
+
+    def other() -> None:
+        inside.set()
+        with gently():
+            pass
+
+    thread = threading.Thread(target=other)
+    with gently():
+        thread.start()
+        assert inside.wait(10)
+    thread.join()
     assert gc.isenabled()
     assert sys.getswitchinterval() == pytest.approx(interval_s)
 

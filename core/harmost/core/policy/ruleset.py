@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, TypedDict
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from harmost.core.errors import InvalidInput
 from harmost.core.limits import RULES_MAX, TENANT_DEPTH_MAX
@@ -95,8 +95,25 @@ class RuleSet(msgspec.Struct, frozen=True, array_like=True):
 
 
 def written(rules: RuleSet) -> bytes:
-    """`rules` as bytes, for read_rule_set."""
-    return msgspec.msgpack.encode(rules)
+    """`rules` as bytes, for read_rule_set: the same for the same rules, whatever was compiled before."""
+    return msgspec.msgpack.encode(_canonical(rules))
+
+
+def _canonical(rules: RuleSet) -> RuleSet:
+    """The same rules, atoms numbered as they are met, and none that no rule has."""
+    numbers: dict[int, int] = {}
+
+    def renumbered(found: tuple[Conjunction, ...]) -> tuple[Conjunction, ...]:
+        return tuple(
+            tuple(2 * numbers.setdefault(at >> 1, len(numbers)) + (at & 1) for at in conjunction)
+            for conjunction in found
+        )
+
+    forms = tuple(
+        replace(rule, matches=renumbered(rule.matches), unmet=renumbered(rule.unmet))
+        for rule in rules.rules
+    )
+    return RuleSet(rules.version, tuple(rules.atoms[at] for at in numbers), forms)
 
 
 _DECODER = msgspec.msgpack.Decoder(RuleSet)

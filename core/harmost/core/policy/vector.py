@@ -17,9 +17,19 @@ from harmost.core.errors import InvalidInput
 from harmost.core.policy.decision import Decision
 from harmost.core.policy.facts import FactType, FactValue, declared_facts, default_of
 
-__all__ = ["NOT_RECORDED", "SLOTS", "FactVector", "Outcome", "decoded", "encoded", "outcome_of"]
+__all__ = [
+    "NOT_RECORDED",
+    "SLOTS",
+    "VECTOR_BYTES_MAX",
+    "FactVector",
+    "Outcome",
+    "decoded",
+    "encoded",
+    "outcome_of",
+]
 
 FORMAT = 1
+VECTOR_BYTES_MAX = 65_536  # stated in the contract; with every label and claim at its bound: 25 KB
 SLOTS = (
     "request.tenant",
     "request.profile",
@@ -118,8 +128,11 @@ def outcome_of(decision: Decision) -> Outcome:
 
 
 def encoded(facts: Mapping[str, FactValue], candidates: Sequence[str], decision: Decision) -> bytes:
-    """`facts` and what was decided on them, all of SLOTS being there. Some 2 us, 200 bytes."""
-    return _ENCODER.encode(
+    """`facts` and what was decided on them, all of SLOTS being there. Some 2 us, 200 bytes.
+
+    b"" where that has more than VECTOR_BYTES_MAX bytes: a tenant with thousands of purposes.
+    """
+    vector = _ENCODER.encode(
         _Stored(
             FORMAT,
             decision.snapshot_generation,
@@ -128,6 +141,7 @@ def encoded(facts: Mapping[str, FactValue], candidates: Sequence[str], decision:
             outcome_of(decision),
         )
     )
+    return vector if len(vector) <= VECTOR_BYTES_MAX else b""
 
 
 def decoded(vector: bytes) -> FactVector:

@@ -9,7 +9,7 @@ import msgspec
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.errors import InvalidDocuments, InvalidInput
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
-from harmost.core.policy.compile import compile_policies
+from harmost.core.policy.compile import PolicyCompiler
 from harmost.core.policy.engine import Engine, read_engine
 from harmost.core.policy.front import Environment
 from harmost.core.policy.library import Library, read_library
@@ -42,8 +42,8 @@ class Caller:
 class CompiledSnapshot:
     """One generation of every document, checked and compiled.
 
-    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model
-    and time, `candidates` by models and time.
+    `digest` is SHA-256 over the documents. `steps` are by profile, `prices` by model and time,
+    `candidates` by models and time. `policies` compiled the rules; None where no CEL was compiled.
     """
 
     generation: int
@@ -55,6 +55,7 @@ class CompiledSnapshot:
     prices: PriceBook
     candidates: CandidateTable
     _key_ends_s: Mapping[str, float] = field(repr=False)
+    policies: PolicyCompiler | None = field(repr=False)
 
     @property
     def provider_specs(self) -> dict[str, ProviderSpec]:
@@ -94,11 +95,13 @@ def compile_snapshot(
     *,
     digest: bytes = b"",
     compiled_policy: bytes = b"",
+    before: CompiledSnapshot | None = None,
 ) -> CompiledSnapshot:
     """All of `documents` as one snapshot, or InvalidDocuments with every problem, each at its place.
 
     With the `compiled_policy` of a snapshot of the same documents no CEL is compiled, and no compiler
-    needs to be there; InvalidInput if it is damaged. `digest` is their content_digest where the caller
+    needs to be there; InvalidInput if it is damaged. Policies that are as in the snapshot `before` are not
+    compiled again: one changed rule of 10,000 takes 0.15 s. `digest` is their content_digest where the caller
     has it: else it costs another 0.2 ms a document. About 0.2 ms a rule and 0.05 ms a document; pure, so
     it may run on any thread.
     """
@@ -106,8 +109,10 @@ def compile_snapshot(
     catalog = catalog_of(documents, problems)
     by_key = {parsed.key: parsed for parsed in documents}
     written = _written(compiled_policy) if compiled_policy else None
+    policies = before.policies if before is not None else None
     if written is None:
-        engine = _engine(generation, catalog, by_key, problems)
+        policies = policies or PolicyCompiler()
+        engine = _engine(policies, generation, catalog, by_key, problems)
         conditions = Library(compiler_of=Environment)
     else:
         engine = read_engine(written.rules, generation=generation)
@@ -129,6 +134,7 @@ def compile_snapshot(
         _key_ends_s=MappingProxyType(
             {identity: expires_s(owner.key) for identity, owner in catalog.keys.items()}
         ),
+        policies=policies,
     )
 
 
@@ -142,6 +148,7 @@ def refused_at(
 
 
 def _engine(
+    compiler: PolicyCompiler,
     generation: int,
     catalog: Catalog,
     by_key: Mapping[tuple[str, str], ParsedDocument],
@@ -149,7 +156,7 @@ def _engine(
 ) -> Engine | None:
     policies = [(policy.metadata, policy.spec) for policy in catalog.policies.values()]
     try:
-        return compile_policies(policies, generation=generation)
+        return compiler.compile(policies, generation=generation)
     except PoliciesRefused as refused:
         _add_rule_problems(
             refused, {name: by_key["Policy", name] for name in catalog.policies}, problems

@@ -77,12 +77,12 @@ def snapshot_to_proto(running: Running, signer: Signs) -> policy_pb2.Snapshot:
     return snapshot
 
 
-def generation_to_proto(published: Published) -> policy_pb2.Generation:
-    """What is told of a generation."""
+def generation_to_proto(published: Published, *, whole: bool) -> policy_pb2.Generation:
+    """What is told of a generation; to a key of the `whole` deployment also who made it."""
     return policy_pb2.Generation(
         generation=published.generation,
         published_at=time_to_proto(published.published_at_ms * 1_000_000),
-        author=published.author,
+        author=published.author if whole else "",
         source_revision=published.source_revision,
         rolled_back_to=published.rolled_back_to,
         changed=published.changed,

@@ -176,6 +176,7 @@ def _after(
         published.generation,
         [*(old.parsed for old in kept.values()), *sent],
         digest=content_digest(item.yaml for item in stored),
+        before=running.snapshot,
     )
     for parsed in _parsed_stored(changed.values()):
         kept[parsed.key] = _kept(parsed, changed[parsed.key])

@@ -43,10 +43,12 @@ class StopChange(NamedTuple):
 def revoked(
     known: Revocations, stop: Stop, *, catalog: Catalog, principal: Principal, now_ms: int
 ) -> StopChange:
-    """What is stopped with `stop` as well. Raises NotFound, Forbidden, InvalidInput, NotPossibleNow.
+    """What is stopped with `stop` as well. Raises NotFound, InvalidInput, NotPossibleNow.
 
     Revocations of missions that are over are forgotten on the way.
     """
+    if not stop.name.isprintable():
+        raise InvalidInput("`name` has characters that cannot be printed: correct it")
     wanted = Revocation(
         kind=stop.kind,
         name=stop.name,

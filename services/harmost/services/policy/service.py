@@ -295,7 +295,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         """What runs, and who runs it."""
         running = self._running
         return policy_pb2.GetStatusResponse(
-            generation=generation_to_proto(running.published),
+            generation=generation_to_proto(running.published, whole=not current_principal().tenant),
             etag=running.etag,
             digest=running.snapshot.digest,
             key_id=self._signer.key_id,
@@ -307,9 +307,10 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         self, request: policy_pb2.ListGenerationsRequest, context: Context
     ) -> policy_pb2.ListGenerationsResponse:
         """The newest generations that are kept."""
+        whole = not current_principal().tenant
         history = await asyncio.to_thread(self._store.history, request.page_size or PAGE_SIZE)
         return policy_pb2.ListGenerationsResponse(
-            generations=[generation_to_proto(published) for published in history]
+            generations=[generation_to_proto(published, whole=whole) for published in history]
         )
 
     async def Revoke(

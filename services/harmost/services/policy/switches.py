@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 CHANGES_WAITING_MAX = 256  # each is a write to the disk: some milliseconds
 RETRY_AFTER_S = 1.0
-_SEPARATOR = "\n"  # in no kind and no tenant; a name with one only pages oddly
+_SEPARATOR = "\n"  # in no kind, name or tenant
 
 
 class Switches:

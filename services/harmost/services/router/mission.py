@@ -183,7 +183,8 @@ class Mission:
             decision, vector = decide(
                 self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s
             )
-            self._vectors.append(vector)
+            if vector:  # one that is too large is not recorded
+                self._vectors.append(vector)
             self._decision = merged(before, decision)
             if decision.effect == "deny":
                 raise denied(decision)

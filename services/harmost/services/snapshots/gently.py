@@ -8,29 +8,33 @@ were freed in one go (15 ms).
 
 import gc
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 __all__ = ["gently", "settle"]
 
 SWITCH_INTERVAL_S = 0.0002  # what the loop waits at the most; a switch costs some 5 us
+# Both are settings of the whole process: one block at a time changes them, and puts them back.
+_LOCK = threading.Lock()
 
 
 @contextmanager
 def gently() -> Generator[None]:
     """Let the loop have the interpreter soon, and leave the garbage, until the block ends.
 
-    For one block at a time in a process.
+    For threads: it waits where another thread is in such a block.
     """
-    interval_s, collects = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval_s)
-        if collects:
-            gc.enable()
+    with _LOCK:
+        interval_s, collects = sys.getswitchinterval(), gc.isenabled()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.disable()
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(interval_s)
+            if collects:
+                gc.enable()
 
 
 def settle() -> None:
