@@ -28,6 +28,7 @@ from harmost.services.transport import bearer, channel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 from ledger_process import LedgerProcess, limits_of
+from money_race import EXPECTED, race
 
 TENANTS = ("a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e")
 LIMITS = [
@@ -100,7 +101,7 @@ async def bench_router(directory: Path) -> None:
 
 
 async def _steady(client: BudgetClient) -> None:
-    told = Told(PATH, "m", time.time_ns())
+    told = Told(PATH, "m", time.time_ns(), "")
     for warm in range(20):
         held = await client.reserve(f"w{warm}", PATH, "m", HELD, HELD)
         client.settle(f"w{warm}", held, told, amount=USED, usage=USAGE)
@@ -141,7 +142,7 @@ async def _misses(client: BudgetClient) -> None:
         held = await client.reserve(f"m{number}", PATH, "m", amount, amount)
         if client.misses > misses:
             took_s.append(time.perf_counter() - begin)
-        told = Told(PATH, "m", time.time_ns())
+        told = Told(PATH, "m", time.time_ns(), "")
         client.settle(f"m{number}", held, told, amount=amount, usage=USAGE)
     if took_s:
         emit("budget.miss.wait_ms", statistics.median(took_s) * 1e3, "ms", len(took_s))
@@ -154,6 +155,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as directory:
         asyncio.run(bench_rows(Path(directory)))
         asyncio.run(bench_router(Path(directory)))
+        admitted = asyncio.run(race(Path(directory) / "race"))
+        emit("budget.race.admitted", admitted[-1], "", len(admitted))
+        emit("budget.race.expected", EXPECTED, "", 2_048)
 
 
 if __name__ == "__main__":
