@@ -10,7 +10,7 @@ import pytest
 from lease_router import Router, ask
 
 from harmost.budget.v1 import budget_pb2 as pb
-from harmost.core.errors import BudgetExhausted, InvalidInput, NotFound
+from harmost.core.errors import BudgetExhausted, InvalidInput, NotFound, ServiceUnavailable
 
 DAY_S = 24 * 3_600
 
@@ -393,3 +393,31 @@ async def test_draining_ends_the_streams(started: Any) -> None:
         await router.register()
         budget.servicer.drain()
         assert await asyncio.wait_for(router._call.read(), 5) is grpc.aio.EOF
+
+
+async def test_a_full_disk_lends_nothing_and_takes_the_same_message_later(
+    budget: Any, router: Router
+) -> None:
+    lease = await router.ask(50)
+    connection = budget.store._file._connection
+    pages = connection.pragma("page_count")
+    connection.pragma("max_page_count", pages)
+    many = [closed(f"a{n}", 1, 1, lease.counter_id) for n in range(40)]
+    said = {
+        "attempts": many,
+        "asks": [ask(20)],
+        "reports": [pb.LeaseReport(counter_id=lease.counter_id, posted=40)],
+    }
+    for each in many:
+        each.path.profile = "p" * 128
+    with pytest.raises(ServiceUnavailable, match="the ledger's disk is full: free some space"):
+        await router.send(sequence=2, **said)
+    assert await balance(budget) == {"leased": 50}
+    connection.pragma("max_page_count", pages + 1_000)
+    again = Router(budget)
+    again.epoch = router.epoch
+    answer = await again.send(sequence=2, **said)
+    assert answer.status == pb.SYNC_STATUS_APPLIED
+    assert len(await budget.entries()) == 40
+    await budget.store.run(lambda accounts, _: accounts.verify())
+    again.close()
