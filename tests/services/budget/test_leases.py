@@ -10,7 +10,13 @@ import pytest
 from lease_router import Router, ask
 
 from harmost.budget.v1 import budget_pb2 as pb
-from harmost.core.errors import BudgetExhausted, InvalidInput, NotFound, ServiceUnavailable
+from harmost.core.errors import (
+    BudgetExhausted,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    ServiceUnavailable,
+)
 
 DAY_S = 24 * 3_600
 
@@ -177,6 +183,27 @@ async def test_a_journal_that_is_not_whole_proves_its_attempts_only(
     told = closed("a", 20, 25, lease.counter_id)
     await router.say(evidence=[pb.LeaseEvidence(epoch=dead, attempts=[told], partial=True)])
     assert await balance(budget) == {"settled": 20, "suspense": 30}
+
+
+async def test_a_person_may_say_that_suspense_was_spent(budget: Any, router: Router) -> None:
+    await router.ask(50)
+    dead = router.epoch
+    await router.register()
+    request = pb.WriteOffSuspenseRequest(router_id="r", epoch=dead, reason="its disk is gone")
+    with pytest.raises(Forbidden, match="use the admin key"):
+        await budget.call("WriteOffSuspense", request, "acme")
+    (entry,) = (await budget.call("WriteOffSuspense", request, "admin")).entries
+    assert (entry.kind, entry.delta, entry.budget) == (pb.ENTRY_KIND_ADJUST, 50, "day")
+    assert (entry.author, entry.reason) == ("admin", "its disk is gone")
+    assert await balance(budget) == {"settled": 50}
+    assert not (await budget.call("WriteOffSuspense", request, "admin")).entries
+    await budget.store.run(lambda accounts, _: accounts.verify())
+    request.epoch = router.epoch
+    with pytest.raises(InvalidInput, match="has not ended"):
+        await budget.call("WriteOffSuspense", request, "admin")
+    request.router_id = "nobody"
+    with pytest.raises(NotFound, match="Router `nobody`"):
+        await budget.call("WriteOffSuspense", request, "admin")
 
 
 async def test_a_silent_router_is_in_suspense_and_has_its_leases_back_when_heard(
