@@ -168,6 +168,19 @@ def tls(pb: Any) -> None:
     emit("wire.tls.unary.ratio_vs_grpcio", costs["grpc.aio"] / costs["wire"], "x", calls["wire"])
 
 
+def attack_share(name: str) -> float:
+    """How much of a core an attack takes of a server that has nothing else to do."""
+    with serving("wire") as server:
+        command = [sys.executable, __file__, "attack", name, str(server.port)]
+        with subprocess.Popen(command) as attacker:
+            time.sleep(1)
+            before_us, begin = server.cpu_us(), time.monotonic()
+            time.sleep(3)
+            spent_us, took_s = server.cpu_us() - before_us, time.monotonic() - begin
+            attacker.kill()
+    return spent_us / took_s / 1e6
+
+
 def under_attack(pb: Any) -> None:
     """p99 of a well-behaved unary caller, quiet and while another connection attacks."""
     message = pb.EchoRequest(model="gpt", prompt="hello world")
@@ -186,6 +199,9 @@ def under_attack(pb: Any) -> None:
                 calls += int(loud["calls"])
                 assert loud["errors"] == 0
         emit(f"wire.attack.{name}.p99_ratio", statistics.median(ratios), "x", calls)
+        # Unlike a p99, what the attack alone costs the server can be told beside other work.
+        shares = [attack_share(name) for _ in range(ROUNDS)]
+        emit(f"wire.attack.{name}.cpu_share", statistics.median(shares), "core", ROUNDS)
 
 
 def main() -> None:
