@@ -9,7 +9,7 @@ import ngh2
 import pytest
 from wire_harness import GRPC_HEADERS, RawClient, eventually, frame, pb, running
 
-from harmost.services.wire import Limits
+from harmost.services.wire import Limits, calls
 
 
 async def test_rapid_reset_ends_the_connection_and_only_that() -> None:
@@ -158,3 +158,50 @@ def _headers(stream_id: int) -> bytes:
     for name, value in (*pseudo, (b":path", b"/grpc.testing.TestService/Sleep"), *ordinary):
         block += b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
     return len(block).to_bytes(3, "big") + b"\x01\x05" + stream_id.to_bytes(4, "big") + block
+
+
+async def test_calls_that_begin_at_once_begin_over_many_turns() -> None:
+    async with running("wire") as server:
+        client = await RawClient.connect(server.port)
+        served = server.server._calls
+        most = turns = 0
+        for _ in range(500):
+            client.session.send_data(
+                client.session.send_request(
+                    ((b":path", b"/grpc.testing.TestService/Sleep"), *GRPC_HEADERS)
+                ),
+                frame(b""),
+                end_stream=True,
+            )
+        client.flush()
+        before = 0
+        async with asyncio.timeout(20):
+            while server.servicer.entered < 500:
+                await asyncio.sleep(0)
+                begun = len(served.running)
+                most, turns, before = max(most, begun - before), turns + (begun > before), begun
+        assert most <= 2 * calls.TURN_CALLS_MAX  # a turn of ours may see two of the server's
+        assert turns >= 500 / (2 * calls.TURN_CALLS_MAX)
+        client.close()
+        await eventually(lambda: server.servicer.cancelled == 500)
+
+
+async def test_a_call_whose_caller_is_gone_before_its_turn_never_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running("wire") as server, server.stub() as stub:
+        await stub.EmptyCall(pb.Empty())
+        monkeypatch.setattr(calls, "TURN_CALLS_MAX", 0)
+        client = await RawClient.connect(server.port)
+        streams = [client.call("Sleep") for _ in range(30)]
+        waiting = server.server._calls._waiting
+        await eventually(lambda: len(waiting) == 30)
+        for stream_id in streams[:-1]:
+            client.session.reset_stream(stream_id, 8)
+        client.flush()
+        await eventually(lambda: sum(stream.finished for stream, _ in waiting) == 29)
+        monkeypatch.setattr(calls, "TURN_CALLS_MAX", 16)
+        await stub.EmptyCall(pb.Empty())  # a turn comes
+        await eventually(lambda: server.servicer.entered == 1)
+        assert not waiting
+        client.close()

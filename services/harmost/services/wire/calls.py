@@ -6,6 +6,7 @@ One task a call and none a message.
 import asyncio
 import inspect
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from .stream import Stream
 __all__ = ["Calls", "RequestIterator", "Route", "StreamHandler"]
 
 _log = logging.getLogger(__name__)
+
+# Calls that begin in one turn of the loop, of all connections: a handler's first step may take 0.3 ms,
+# and whoever opens 500 at once must not hold up everyone's tokens for the sum of them.
+TURN_CALLS_MAX = 16
 
 StreamHandler = Callable[[Stream, bytes], None]
 if TYPE_CHECKING:
@@ -88,6 +93,9 @@ class Calls:
         self._starters: dict[bytes, StreamHandler] = {}  # of methods that take one message
         self._generic: list[grpc.GenericRpcHandler] = []
         self.running: set[asyncio.Task[None]] = set()
+        self._begun = 0  # calls, in this turn of the loop
+        self._waiting: deque[tuple[Stream, bytes | None]] = deque()  # bounded by open streams
+        self._turn_due = False
 
     def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Ask `handlers`, in order, for methods that are not registered."""
@@ -114,6 +122,30 @@ class Calls:
             stream.on_message = starter
 
     def _start(self, stream: Stream, message: bytes | None) -> None:
+        """Start the call's task, or have it wait for a later turn where many begin in this one."""
+        if self._begun < TURN_CALLS_MAX:
+            self._begun += 1
+            self._run_task(stream, message)
+        else:
+            self._waiting.append((stream, message))
+        if not self._turn_due:
+            self._turn_due = True
+            stream.connection.loop.call_soon(self._turn, stream.connection.loop)
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A turn is over: start what waited, unless its caller has gone meanwhile."""
+        self._begun = 0
+        waiting = self._waiting
+        while waiting and self._begun < TURN_CALLS_MAX:
+            stream, message = waiting.popleft()
+            if not stream.finished:
+                self._begun += 1
+                self._run_task(stream, message)
+        self._turn_due = bool(self._begun)
+        if self._turn_due:
+            loop.call_soon(self._turn, loop)
+
+    def _run_task(self, stream: Stream, message: bytes | None) -> None:
         stream.task = task = stream.connection.loop.create_task(self._run(stream, message))
         self.running.add(task)
 
