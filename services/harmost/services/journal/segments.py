@@ -157,8 +157,11 @@ def reopen(segment: Segment) -> int:
 
 
 def _pread(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        return os.pread(file.fileno(), size, offset)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, size, offset)
+    finally:
+        os.close(fd)
 
 
 def _sync_directory(directory: Path) -> None:
