@@ -27,6 +27,7 @@ __all__ = [
     "POLICY_SEARCH_STEPS_MAX",
     "POLICY_TENANTS_MAX",
     "POLICY_TESTS_MAX",
+    "POLICY_TEST_RPC_RULES_MAX",
     "POLICY_VALUES_MAX",
     "POLICY_VARIABLES_MAX",
     "PROVIDER_ERROR_BYTES_MAX",
@@ -62,6 +63,7 @@ RULE_CITATIONS_MAX = 8
 POLICY_VARIABLES_MAX = 100
 # Tests of one run: each takes some 0.1 ms, more where rules are many.
 POLICY_TESTS_MAX = 10_000
+POLICY_TEST_RPC_RULES_MAX = 1_000_000  # tests times rules: a service has other work, some 10 s
 # Values that one question of the linter tries, some 100 ms, and all of its questions together, a
 # minute. Then it says that it does not know.
 POLICY_SEARCH_STEPS_MAX = 5_000

@@ -198,6 +198,19 @@ def test_a_shadow_of_another_line_of_tenants_is_none() -> None:
     assert [(each.policy, each.others) for each in shadowed] == [("acme/retail", ("acme/a",))]
 
 
+def test_a_rule_of_a_tenant_below_does_not_do_what_one_above_does() -> None:
+    here = Rule(name="a", when='request.tenant in ["acme/retail", "acme/x"]', deny="x")
+    policies = [
+        (Metadata(name="above", tenant="acme"), PolicySpec(rules=(here,))),
+        (
+            Metadata(name="below", tenant="acme/retail"),
+            PolicySpec(rules=(Rule(name="b", deny="x"),)),
+        ),
+    ]
+    said = lint(policies, now_s=NOW_S, expires_within_s=0)
+    assert "shadowed" not in {each.kind for each in said.findings if each.policy == "above"}
+
+
 def test_an_allow_that_a_deny_overrules_is_a_conflict_with_a_witness() -> None:
     deny = Rule(name="deny", when='purpose in ["a", "pilot"]', deny="x", priority=1)
     finding = the("conflict", deny, exceptions=[pilot()])

@@ -99,6 +99,8 @@ def test_violations_are_the_errors_for_people() -> None:
         (Rule(name="a", redact=Redact(classes=())), "redact", "name some of `email`, `pan`"),
         (Rule(name="a", redact=Redact(classes=("ssn",))), "redact", "`ssn` cannot be redacted"),
         (Rule(name="a", deny="x", cap_usd_per_1k_tokens="1"), "name", "`deny` and `cap_usd_per_1k"),
+        (Rule(name="a", deny="x", message="y"), "message", "`deny` has a text already"),
+        (Rule(name="a", allow=True, message="x" * 501), "message", "longer than 500 characters"),
         (Rule(name="a", cap_usd_per_1k_tokens="0.00"), "cap_usd_per_1k_tokens", "not above 0"),
         (
             Rule(name="a", cap_usd_per_1k_tokens="1e3"),
@@ -258,3 +260,12 @@ def test_a_rule_in_rollout_has_another_mode_elsewhere() -> None:
     assert (rule.hit.mode, rule.hit_of("acme").mode) == ("enforce", "shadow")
     (all_of_them,) = compiled(Rule(name="a", deny="x", rollout=Rollout(percent=100)))
     assert all_of_them.hit_of("acme").mode == "enforce"
+
+
+def test_a_rule_of_any_effect_may_say_something_to_whom_it_meets() -> None:
+    said, told, silent = compiled(
+        Rule(name="a", require="channel.tls", message="use TLS"),
+        Rule(name="b", deny="", message="no"),
+        Rule(name="c", deny=""),
+    )
+    assert [rule.hit.message for rule in (said, told, silent)] == ["use TLS", "no", ""]

@@ -191,6 +191,13 @@ def test_coverage_counts_rules_that_matched_and_parts_seen_both_ways() -> None:
     assert trial.coverage.atom_permille == 500
 
 
+def test_a_part_that_was_only_true_is_not_covered() -> None:
+    trial = run("  tests:\n    - {name: a, facts: {data.classes: [pan]}, expect: {}}\n")
+    atoms = {atom.text: atom for rule in trial.coverage.rules for atom in rule.atoms}
+    pan = atoms['"pan" in data.classes']
+    assert (pan.seen_true, pan.seen_false) == (True, False)
+
+
 def test_no_tests_cover_nothing() -> None:
     trial = run("  tests: []\n")
     assert (trial.results, trial.coverage.rule_permille) == ((), 0)

@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from harmost.common.v1 import decision_pb2
 from harmost.policy.v1 import policy_pb2
+from harmost.services.policy import authoring
 
 HEAD = "apiVersion: harmost.dev/v1\nkind: PolicyTest\nspec:\n"
 OTHER = """\
@@ -95,6 +97,17 @@ async def test_a_mistake_in_a_test_is_told_at_its_place(mesh: Any, told: Any) ->
     reason, error = await mesh.caller("acme").refused("Test", request)
     assert reason == "INVALID_DOCUMENTS"
     assert told(error)[0].startswith("t.test.yaml:4:39 no request fact is called `purpos`")
+
+
+async def test_more_tests_than_a_service_has_time_for_are_refused(
+    mesh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authoring, "POLICY_TEST_RPC_RULES_MAX", 3)  # two rules run
+    many = "  tests:\n" + "".join(f"    - {{name: t{n}, expect: {{}}}}\n" for n in range(2))
+    reason, error = await mesh.caller("acme").refused("Test", table(many))
+    assert reason == "INVALID_INPUT"
+    assert "2 tests of 2 rules are too many at once" in str(error.details())
+    assert (await mesh.caller("acme")("Test", table("  tests: [{name: a, expect: {}}]\n"))).results
 
 
 async def test_lint_places_findings_in_the_file_that_was_sent(mesh: Any) -> None:

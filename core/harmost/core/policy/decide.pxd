@@ -1,5 +1,6 @@
 # From the lanes that survive to a decision; see decide.pyi.
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from harmost.core.policy.index cimport Index
@@ -7,6 +8,8 @@ from harmost.core.policy.residual cimport Residuals
 
 cdef enum:
     BITS = 64                # of a mask: CANDIDATES_MAX
+    LINE_BYTES = 64          # of the cache
+    AHEAD = 16               # lanes: how far before its use memory is asked for
     LEVELS = 16              # of a tenant path, "" included: more than TENANT_DEPTH_MAX
 
 cdef enum Flag:
@@ -14,7 +17,9 @@ cdef enum Flag:
     DOUBT = 2       # an error may have a say in it
     RESIDUAL = 4    # it has conditions that no index knows
 
+# 64 bytes: one line of the cache.
 cdef struct Rule:
+    PyObject* named          # its RuleHit, kept alive by the Decider
     int64_t priority
     int64_t output_tokens_max
     int64_t usd_nanos_max

@@ -17,9 +17,6 @@ from harmost.core.policy.decision import Decision, Exclusion
 cdef Py_ssize_t ANSWERS_MAX = POLICY_VALUES_MAX
 cdef uint64_t ALL_BITS = <uint64_t>-1
 
-cdef extern from "Python.h":
-    PyObject** PySequence_Fast_ITEMS(object sequence)
-
 cdef extern from *:
     int __builtin_ctzll(unsigned long long bits) noexcept nogil
     void __builtin_prefetch(const void* address) noexcept nogil
@@ -33,7 +30,6 @@ cdef int gather(
     const uint64_t* masks,
     const uint64_t* extra,
     const Rule* rules,
-    PyObject** named,
     Hit* hits,
 ) noexcept nogil:
     """The rules of the surviving `lanes`, which are in order, where any candidate is left."""
@@ -41,6 +37,10 @@ cdef int gather(
     cdef uint64_t mask
     cdef Hit* hit = NULL
     for i in range(lanes_count):
+        # What is needed soon is seldom still in the cache.
+        if i + AHEAD < lanes_count:
+            __builtin_prefetch(&masks[lanes[i + AHEAD]])
+            __builtin_prefetch(&rule_of[lanes[i + AHEAD]])
         lane = lanes[i]
         mask = masks[lane]
         if extra != NULL:
@@ -51,9 +51,7 @@ cdef int gather(
             hit = &hits[found]
             found += 1
             hit.rule = rule_of[lane]
-            # Both are needed soon, and seldom still in the cache.
             __builtin_prefetch(&rules[hit.rule])
-            __builtin_prefetch(named[hit.rule])
             hit.mask = hit.unmet = hit.sure = hit.unmet_sure = 0
         if flags[lane] & UNMET:
             hit.unmet |= mask
@@ -100,6 +98,7 @@ cdef int keep_active(
         rule = &rules[hits[i].rule]
         if hits[i].mask == 0 or 0 < rule.expires_s <= now_s:
             continue
+        __builtin_prefetch(rule.named)
         hits[kept] = hits[i]
         hits[kept].enforced = rule.enforced and not (
             rule.rollout >= 0 and outside[rule.rollout]
@@ -183,6 +182,21 @@ cdef void count_effects(
             verdict.usd_nanos_max = rule.usd_nanos_max
 
 
+cdef int fill(Rule* rule, dict numbers, object named) except -1:
+    rule.named = <PyObject*>named
+    rule.priority = numbers["priority"]
+    rule.output_tokens_max = numbers["output_tokens_max"]
+    rule.usd_nanos_max = numbers["usd_nanos_max"]
+    rule.expires_s = numbers["expires_s"]
+    rule.redactions = numbers["redactions"]
+    rule.level = numbers["level"]
+    rule.rollout = numbers["rollout"]
+    rule.allows, rule.denies = numbers["allows"], numbers["denies"]
+    rule.requires, rule.doubtful = numbers["requires"], numbers["doubtful"]
+    rule.enforced = numbers["enforced"]
+    return 0
+
+
 cdef class Part:
     def __init__(self, int number, Index index, rule_of, flags, residuals):
         cdef int lane
@@ -241,15 +255,16 @@ cdef class Decider:
     def __init__(self, rules, named, elsewhere, *, generation, redactions_of, residuals, errors_of):
         cdef int i
         cdef Py_ssize_t count = len(rules)
-        self._memory = [bytearray(max(1, count) * sizeof(Rule))] + [
+        self._memory = [bytearray(max(1, count) * sizeof(Rule) + LINE_BYTES)] + [
             bytearray(max(1, count) * sizeof(Hit)) for _ in range(3)
         ]
-        self._rules = <Rule*><char*>(<bytearray>self._memory[0])
+        cdef size_t begin = <size_t><char*>(<bytearray>self._memory[0])
+        self._rules = <Rule*>((begin + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES)
         self._hits = <Hit*><char*>(<bytearray>self._memory[1])
         self._run = <Hit*><char*>(<bytearray>self._memory[2])
         self._merged = <Hit*><char*>(<bytearray>self._memory[3])
         for i, rule in enumerate(rules):
-            self._rules[i] = rule
+            fill(&self._rules[i], rule, named[i])
         self._named, self._elsewhere = named, elsewhere
         self._redactions, self._redactions_of = {}, redactions_of
         self._residuals, self._errors_of, self._generation = residuals, errors_of, generation
@@ -296,8 +311,7 @@ cdef class Decider:
                 extra = part.extra
             found = gather(
                 part.rule_of, part.flags, part.index.survivors, lanes, masks, extra,
-                self._rules, <PyObject**>PySequence_Fast_ITEMS(self._named),
-                self._run if self._count else self._hits,
+                self._rules, self._run if self._count else self._hits,
             )
             if self._count == 0:
                 self._count = found
@@ -357,7 +371,7 @@ cdef class Decider:
             return errors[place]
         if self._rules[hit.rule].enforced and not hit.enforced:
             return self._elsewhere[hit.rule]
-        return self._named[hit.rule]
+        return <object>self._rules[hit.rule].named
 
     cdef object result(self, Candidates candidates, dict errors):
         cdef Verdict* verdict = &self._verdict

@@ -48,7 +48,10 @@ def found_classes(name: str) -> list[str]:
 def rule_problems(rule: Rule) -> Problems:
     """What is wrong with `rule`, every effect and field of it."""
     effects = effects_of(rule)
-    problems = _long_texts(rule.name, rule.cites, [("deny", rule.deny or "")])
+    texts = [("deny", rule.deny or ""), ("message", rule.message)]
+    problems = _long_texts(rule.name, rule.cites, texts)
+    if rule.deny and rule.message:
+        problems.append(("message", "`deny` has a text already: remove one of them"))
     if not rule.name:
         problems.append(("name", "rule has no name: give it one"))
     if not effects:

@@ -314,7 +314,7 @@ def _rule_hit(metadata: Metadata, rule: Rule) -> RuleHit:
         rule=rule.name,
         effect=effects_of(rule)[0],
         mode=rule.mode,
-        message=rule.deny or "",
+        message=rule.deny or rule.message,
         citations=rule.cites,
     )
 

@@ -189,6 +189,8 @@ class _Runner:
             if rule.rests(now_s) or not (not rule.tenant or visible(rule.tenant, tenant)):
                 continue
             for atom, about_candidate in self._atoms[index].items():
+                if self._seen[index][atom] & (TRUE | FALSE) == TRUE | FALSE:
+                    continue
                 situations = (
                     [Situation(dict(asked.request), dict(each.facts)) for each in asked.candidates]
                     if about_candidate

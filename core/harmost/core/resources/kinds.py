@@ -258,7 +258,8 @@ class Rule(Strict, frozen=True):
     """`when` is CEL over request and candidate facts; exactly one effect. An empty `when` always holds.
 
     `require` is CEL over the facts of each candidate model: candidates that do not meet it go.
-    `cap_usd_per_1k_tokens` is a ceiling as in `Cost`: candidates above it go.
+    `cap_usd_per_1k_tokens` is a ceiling as in `Cost`: candidates above it go. `message` is what
+    whoever the rule meets is told; the text of `deny` is one already.
     """
 
     name: str
@@ -272,6 +273,7 @@ class Rule(Strict, frozen=True):
     priority: int = 0
     mode: Literal["enforce", "warn", "shadow"] = "enforce"
     rollout: Rollout | None = None
+    message: str = ""
     owner: str = ""
     cites: tuple[str, ...] = ()
 

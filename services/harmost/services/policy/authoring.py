@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from harmost.core.errors import RateLimited
-from harmost.core.limits import POLICY_LINT_RPC_STEPS_MAX
+from harmost.core.errors import InvalidInput, RateLimited
+from harmost.core.limits import POLICY_LINT_RPC_STEPS_MAX, POLICY_TEST_RPC_RULES_MAX
 from harmost.core.policy.cases import PlacedCase, parse_cases
 from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.explain import Explainer
@@ -92,6 +92,12 @@ def _tested(
     documents = _documents(running, principal, list(request.sources))
     snapshot = compile_snapshot(running.generation, list(documents.values()))
     policies = snapshot.catalog.policies
+    rules = sum(len(each.spec.rules) + len(each.spec.exceptions) for each in policies.values())
+    if len(cases) * rules > POLICY_TEST_RPC_RULES_MAX:
+        raise InvalidInput(
+            f"{len(cases)} tests of {rules} rules are too many at once: run them in parts, or on "
+            "files (`harmost policy test -f` without `--running`)"
+        )
     return trial_to_proto(
         try_cases(snapshot, cases, now_s=now_s),
         shown=lambda name: visible(principal.tenant, policies[name].metadata.tenant),
