@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -64,6 +67,23 @@ def test_top_names_who_burns_most(at: Any, spent: int) -> None:
     assert all(other["usd_nanos"] <= first["usd_nanos"] for other in others)
     assert sum(first["by_minute"]) >= first["usd_nanos"]
     assert first["name"] in at("budget", "top", "--once", "--by", "model").out
+
+
+def test_top_goes_on_until_it_is_interrupted(spent: int, mesh: Path) -> None:
+    words = ("budget", "top", "--json", "--interval", "0.5", "--data", str(mesh))
+    with subprocess.Popen(
+        [sys.executable, "-m", "harmost.services.cli", *words],
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
+    ) as top:
+        try:
+            assert top.stdout is not None
+            looks = [json.loads(top.stdout.readline()) for _ in range(2)]
+            assert all(isinstance(look, list) for look in looks)
+            top.send_signal(signal.SIGINT)
+            assert top.wait(SPREAD_S) == 0
+        finally:
+            top.kill()
 
 
 def test_chargeback_is_the_sum_of_the_ledgers_rows_in_every_form(at: Any, spent: int) -> None:
