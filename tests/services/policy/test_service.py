@@ -242,7 +242,7 @@ async def test_applied_key_opens_and_deleted_key_does_not(mesh: Any) -> None:
     token, key = new_key()
     tenant = (
         "apiVersion: harmost.dev/v1\nkind: Tenant\nmetadata: {name: globex}\nspec:\n  principals:\n"
-        f"    - {{name: app, keys: [{{id: '{key.id}', hash: '{key.hash}'}}]}}\n"
+        f"    - {{name: app, keys: [{{id: "{key.id}", hash: '{key.hash}'}}]}}\n"
     )
     assert mesh.servicer.current().authenticate(token, 0) is None
     await mesh.caller("globex").apply(tenant)
@@ -287,7 +287,7 @@ spec:
 async def test_keys_left_out_are_kept_and_an_empty_list_takes_them(mesh: Any) -> None:
     alice = mesh.caller("acme")
     text, key = new_key()
-    with_key = f'{TENANT}      keys: [{{id: '{key.id}', hash: "{key.hash}"}}]\n'
+    with_key = f'{TENANT}      keys: [{{id: "{key.id}", hash: "{key.hash}"}}]\n'
     await alice.apply(with_key)
     await alice.apply(TENANT.replace("[caller]", "[caller, operator]"))
     kept = mesh.servicer.current().authenticate(text, 0)
