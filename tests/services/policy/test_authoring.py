@@ -150,6 +150,22 @@ async def test_a_second_lint_at_once_is_told_to_come_again(mesh: Any) -> None:
     assert all("running: try again" in str(each) for each in refused)
 
 
+async def test_who_leaves_a_lint_leaves_it_to_its_end(mesh: Any) -> None:
+    caller = mesh.caller("acme")
+    rules = "\n".join(f'    - {{name: r{n}, when: purpose == "p{n}", deny: x}}' for n in range(200))
+    request = policy_pb2.LintRequest(sources=over(OVER.partition("    - ")[0] + rules + "\n"))
+    left = caller.stub.Lint(request, metadata=caller.metadata)
+    lock = mesh.servicer._authoring._long_work
+    while not lock.locked():  # the test's own time limit bounds this
+        await asyncio.sleep(0.001)
+    left.cancel()
+    reason, _ = await caller.refused("Lint", request)
+    assert reason == "RATE_LIMITED"
+    while lock.locked():
+        await asyncio.sleep(0.01)
+    assert (await caller("Lint", policy_pb2.LintRequest())).rules == 2
+
+
 async def test_lint_and_test_are_for_authors_and_operators(mesh: Any) -> None:
     for method, request in (("Lint", policy_pb2.LintRequest()), ("Test", table("  tests: []\n"))):
         reason, _ = await mesh.caller("caller").refused(method, request)

@@ -242,7 +242,7 @@ async def test_applied_key_opens_and_deleted_key_does_not(mesh: Any) -> None:
     token, key = new_key()
     tenant = (
         "apiVersion: harmost.dev/v1\nkind: Tenant\nmetadata: {name: globex}\nspec:\n  principals:\n"
-        f"    - {{name: app, keys: [{{id: "{key.id}", hash: '{key.hash}'}}]}}\n"
+        f"    - {{name: app, keys: [{{id: '{key.id}', hash: '{key.hash}'}}]}}\n"
     )
     assert mesh.servicer.current().authenticate(token, 0) is None
     await mesh.caller("globex").apply(tenant)

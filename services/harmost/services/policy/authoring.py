@@ -4,6 +4,7 @@ Each works on an engine of its own, on a thread, so that decisions go on meanwhi
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -42,8 +43,9 @@ class Authoring:
     """Serves one service; keeps the explainer of the running snapshot."""
 
     def __init__(self) -> None:
-        self._long_work = asyncio.Lock()
-        self._explaining = asyncio.Lock()
+        # Held by threads, not tasks: a caller that leaves does not end the work it began.
+        self._long_work = threading.Lock()
+        self._explaining = threading.Lock()
         self._explainer: tuple[CompiledSnapshot, Explainer] | None = None
 
     async def test(
@@ -62,25 +64,32 @@ class Authoring:
         self, snapshot: CompiledSnapshot, asked: Question, *, now_s: int
     ) -> policy_pb2.ExplainResponse:
         """The decision on what is `asked`, with its reasons."""
-        async with self._explaining:  # short: whoever is second waits
-            return await asyncio.to_thread(self._explained, snapshot, asked, now_s)
+        return await asyncio.to_thread(self._explained, snapshot, asked, now_s)
 
     async def _alone(self, work: Callable[[], AnswerT]) -> AnswerT:
-        if self._long_work.locked():
+        if not self._long_work.acquire(blocking=False):
             raise RateLimited(
                 "tests or a lint of policies are running: try again", retry_after_s=RETRY_AFTER_S
             )
-        async with self._long_work:
-            return await asyncio.to_thread(work)
+
+        def worked() -> AnswerT:
+            try:
+                return work()
+            finally:
+                self._long_work.release()
+
+        return await asyncio.shield(asyncio.to_thread(worked))
 
     def _explained(
         self, snapshot: CompiledSnapshot, asked: Question, now_s: int
     ) -> policy_pb2.ExplainResponse:
-        if self._explainer is None or self._explainer[0] is not snapshot:
-            policies = _policies(snapshot)
-            engine = compile_policies(policies, generation=snapshot.generation)
-            self._explainer = snapshot, Explainer(policies, engine)
-        explanation = self._explainer[1].explain(asked.request, asked.candidates, now_s=now_s)
+        with self._explaining:  # short: whoever is second waits
+            if self._explainer is None or self._explainer[0] is not snapshot:
+                policies = _policies(snapshot)
+                engine = compile_policies(policies, generation=snapshot.generation)
+                self._explainer = snapshot, Explainer(policies, engine)
+            explainer = self._explainer[1]
+            explanation = explainer.explain(asked.request, asked.candidates, now_s=now_s)
         return explanation_to_proto(explanation)
 
 
