@@ -234,6 +234,26 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
         async for response in self._streams.serve(request_iterator):
             yield response
 
+    async def WriteOffSuspense(
+        self, request: pb.WriteOffSuspenseRequest, context: Context
+    ) -> pb.WriteOffSuspenseResponse:
+        principal = current_principal()
+        if principal.tenant:
+            raise Forbidden(
+                f"the key belongs to `{principal.tenant}` and a Router's leases to all: use the admin key"
+            )
+        name = principal.name
+        entries = await self._store.run(
+            lambda accounts, now_ns: accounts.leases.write_off(
+                request.router_id,
+                request.epoch,
+                author=name,
+                reason=request.reason,
+                now_ns=now_ns,
+            )
+        )
+        return pb.WriteOffSuspenseResponse(entries=[entry_to_proto(entry) for entry in entries])
+
     async def ClaimKey(self, request: pb.ClaimKeyRequest, context: Context) -> pb.ClaimKeyResponse:
         claim = claim_of(request)
         await self._store.run(lambda accounts, now_ns: accounts.leases.claim(claim, now_ns=now_ns))
