@@ -1,7 +1,7 @@
 """Policy documents -> engine: what the control plane does once for each generation."""
 
 from collections.abc import Sequence
-from threading import Lock
+from typing import NamedTuple
 
 from harmost.core.policy.engine import Engine
 from harmost.core.policy.forms import Lowering
@@ -18,17 +18,32 @@ def compile_policies(policies: Sequence[tuple[Metadata, PolicySpec]], *, generat
 
 
 class PolicyCompiler:
-    """Compiles one generation after the other, and only what is new in each. Threads take turns."""
+    """Compiles one generation after the other, and only what is new in each.
+
+    Who comes while another thread is at work compiles everything for itself.
+    """
 
     def __init__(self) -> None:
-        self._turn = Lock()
-        self._rules = RuleCompiler(fact_environment())
-        self._lowering = Lowering()
+        # Who takes it out may use what is remembered: popping is atomic.
+        self._remembered = [_Remembered(RuleCompiler(fact_environment()), Lowering())]
 
     def compile(
         self, policies: Sequence[tuple[Metadata, PolicySpec]], *, generation: int
     ) -> Engine:
         """An engine for `policies`, or PoliciesRefused with all their problems."""
-        with self._turn:
-            rules = self._lowering.rule_set(self._rules.compile(policies))
+        try:
+            remembered = self._remembered.pop()
+        except IndexError:
+            return PolicyCompiler().compile(policies, generation=generation)
+        try:
+            rules = remembered.lowering.rule_set(remembered.rules.compile(policies))
+        finally:
+            self._remembered.append(remembered)
         return Engine(rules, generation=generation)
+
+
+class _Remembered(NamedTuple):
+    """What was compiled before."""
+
+    rules: RuleCompiler
+    lowering: Lowering
