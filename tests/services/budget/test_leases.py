@@ -10,7 +10,13 @@ import pytest
 from lease_router import Router, ask
 
 from harmost.budget.v1 import budget_pb2 as pb
-from harmost.core.errors import BudgetExhausted, InvalidInput, NotFound
+from harmost.core.errors import (
+    BudgetExhausted,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    ServiceUnavailable,
+)
 
 DAY_S = 24 * 3_600
 
@@ -177,6 +183,27 @@ async def test_a_journal_that_is_not_whole_proves_its_attempts_only(
     told = closed("a", 20, 25, lease.counter_id)
     await router.say(evidence=[pb.LeaseEvidence(epoch=dead, attempts=[told], partial=True)])
     assert await balance(budget) == {"settled": 20, "suspense": 30}
+
+
+async def test_a_person_may_say_that_suspense_was_spent(budget: Any, router: Router) -> None:
+    await router.ask(50)
+    dead = router.epoch
+    await router.register()
+    request = pb.WriteOffSuspenseRequest(router_id="r", epoch=dead, reason="its disk is gone")
+    with pytest.raises(Forbidden, match="use the admin key"):
+        await budget.call("WriteOffSuspense", request, "acme")
+    (entry,) = (await budget.call("WriteOffSuspense", request, "admin")).entries
+    assert (entry.kind, entry.delta, entry.budget) == (pb.ENTRY_KIND_ADJUST, 50, "day")
+    assert (entry.author, entry.reason) == ("admin", "its disk is gone")
+    assert await balance(budget) == {"settled": 50}
+    assert not (await budget.call("WriteOffSuspense", request, "admin")).entries
+    await budget.store.run(lambda accounts, _: accounts.verify())
+    request.epoch = router.epoch
+    with pytest.raises(InvalidInput, match="has not ended"):
+        await budget.call("WriteOffSuspense", request, "admin")
+    request.router_id = "nobody"
+    with pytest.raises(NotFound, match="Router `nobody`"):
+        await budget.call("WriteOffSuspense", request, "admin")
 
 
 async def test_a_silent_router_is_in_suspense_and_has_its_leases_back_when_heard(
@@ -393,3 +420,31 @@ async def test_draining_ends_the_streams(started: Any) -> None:
         await router.register()
         budget.servicer.drain()
         assert await asyncio.wait_for(router._call.read(), 5) is grpc.aio.EOF
+
+
+async def test_a_full_disk_lends_nothing_and_takes_the_same_message_later(
+    budget: Any, router: Router
+) -> None:
+    lease = await router.ask(50)
+    connection = budget.store._file._connection
+    pages = connection.pragma("page_count")
+    connection.pragma("max_page_count", pages)
+    many = [closed(f"a{n}", 1, 1, lease.counter_id) for n in range(40)]
+    said = {
+        "attempts": many,
+        "asks": [ask(20)],
+        "reports": [pb.LeaseReport(counter_id=lease.counter_id, posted=40)],
+    }
+    for each in many:
+        each.path.profile = "p" * 128
+    with pytest.raises(ServiceUnavailable, match="the ledger's disk is full: free some space"):
+        await router.send(sequence=2, **said)
+    assert await balance(budget) == {"leased": 50}
+    connection.pragma("max_page_count", pages + 1_000)
+    again = Router(budget)
+    again.epoch = router.epoch
+    answer = await again.send(sequence=2, **said)
+    assert answer.status == pb.SYNC_STATUS_APPLIED
+    assert len(await budget.entries()) == 40
+    await budget.store.run(lambda accounts, _: accounts.verify())
+    again.close()

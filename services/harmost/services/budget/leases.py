@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from harmost.core.budget.escrow import Escrow
-from harmost.core.budget.lease import Evidence, Push, SyncRequest
+from harmost.core.budget.lease import Amounts, Evidence, Posting, Push, SyncRequest
 from harmost.core.errors import AlreadyExists, Conflict, InvalidInput
-from harmost.services.budget.counters import Counters
+from harmost.services.budget.counters import Account, Counters
 from harmost.services.budget.intake import Charged, Intake
 from harmost.services.budget.ledger import Ledger
 from harmost.services.budget.requests import KeyClaim, LeaseSync, Synced
@@ -96,6 +96,24 @@ class Leases:
             rows_max=KEYS_FORGOTTEN_MAX,
         )
 
+    def write_off(
+        self, router: str, epoch: int, *, author: str, reason: str, now_ns: int
+    ) -> list[Entry]:
+        """Settle what an epoch left in suspense, by a row for each balance; NotFound, InvalidInput."""
+        left = [(id, amount) for id, amount in self._all_of(router, epoch) if amount]
+        postings = tuple(
+            Posting(_write_off_key(router, epoch, id), (id,), whole, whole)
+            for id, amount in left
+            for whole in (_in_unit(self._counters.account(id), amount),)
+        )
+        self._escrow.prove(router, Evidence(epoch, postings, ()))
+        entries = [
+            self._written_off(router, epoch, id, amount, author, reason, now_ns)
+            for id, amount in left
+        ]
+        self._write({}, now_ns)
+        return entries
+
     def claim(self, claim: KeyClaim, *, now_ns: int) -> None:
         """Make a key stand for a call. Conflict, AlreadyExists or InvalidInput where it does already."""
         known = self._file.key(claim.owner, claim.key)
@@ -147,7 +165,8 @@ class Leases:
                 charged[debt.attempt_id].closing.model,
             )
         for posting in effects.postings:
-            self._post(charged[posting.attempt_id], now_ns)
+            if posting.attempt_id in charged:  # else it is written off: its row is another
+                self._post(charged[posting.attempt_id], now_ns)
         self._counters.changed(effects.counters)
         self._file.save_routers(effects.routers)
         self._file.save_leases(effects.leases, effects.forgotten)
@@ -178,6 +197,35 @@ class Leases:
             )
         )
 
+    def _written_off(
+        self,
+        router: str,
+        epoch: int,
+        id: int,
+        amount: int,
+        author: str,
+        reason: str,
+        now_ns: int,
+    ) -> Entry:
+        account = self._counters.account(id)
+        settled = _in_unit(account, amount)
+        entry = Entry(
+            sequence=self._next_sequence(),
+            kind=EntryKind.ADJUST,
+            key=_write_off_key(router, epoch, id),
+            fingerprint=b"",
+            created_ns=now_ns,
+            settled_usd_nanos=settled.usd_nanos,
+            settled_tokens=settled.tokens,
+            settled_requests=settled.requests,
+            counters=(id,),
+            budget=account.name.budget,
+            author=author,
+            reason=reason,
+        )
+        self._append(entry)
+        return entry
+
     def _refuse_known(self, known: KeyRow, claim: KeyClaim) -> None:
         if known.digest != claim.digest:
             raise InvalidInput(
@@ -193,6 +241,16 @@ class Leases:
             f"the call with idempotency key `{known.key}` was made: see record `{known.record_id}`",
             details={"record_id": known.record_id},
         )
+
+
+def _in_unit(account: Account, amount: int) -> Amounts:
+    amounts = [0, 0, 0]
+    amounts[account.counter.unit - 1] = amount
+    return Amounts(*amounts)
+
+
+def _write_off_key(router: str, epoch: int, id: int) -> str:
+    return f"suspense-{router}-{epoch}-{id}"
 
 
 def _forgotten(key: KeyRow, now_ns: int) -> bool:
