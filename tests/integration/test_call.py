@@ -187,3 +187,42 @@ def test_an_outcome_counts_for_who_may_see_the_record_and_no_one_else(mesh: Mesh
         lambda: (r := mesh.record(record_id)).outcomes and r, what="the outcome on the record"
     )
     assert [(o.name, o.score_permille) for o in record.outcomes] == [("thumbs", 900)]
+
+
+REGIONAL = """
+apiVersion: harmost.dev/v1
+kind: Provider
+metadata: {{name: far, tenant: acme}}
+spec:
+  codec: openai
+  base_url: http://127.0.0.1:1
+  region: US
+  regions: {{EEA: "http://{sandbox}/openai/v1"}}
+  usage_path: /usage
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {{name: far-eea, tenant: acme}}
+spec: {{provider: far, vendor_model_id: sandbox-small, region: EEA, price: {{input: "1", output: "1"}}}}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {{name: far-us, tenant: acme}}
+spec: {{provider: far, vendor_model_id: sandbox-small, price: {{input: "1", output: "1"}}}}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {{name: far, tenant: acme}}
+spec: {{models: [far-us, far-eea]}}
+"""
+
+
+def test_a_model_is_called_at_the_address_of_its_region(mesh: Mesh) -> None:
+    mesh.apply(REGIONAL.format(sandbox=mesh.endpoints["sandbox"]))
+    with mesh.client() as client:
+        finished = client.chat("far", "where are you?").finished
+    assert finished.model == "far-eea"
+    nowhere, there = mesh.record(finished.record_id).attempts
+    assert (nowhere.provider, there.provider) == ("far", "far")
+    assert "provider `far` in `US`" in nowhere.error  # whose address nobody answers at
+    assert there.cost_usd_nanos == finished.cost_usd_nanos > 0
