@@ -29,7 +29,7 @@ from harmost.services.budget.requests import (
     Reservation,
     Settlement,
 )
-from harmost.services.budget.rows import Entry, EntryKind
+from harmost.services.budget.rows import Entry, EntryKind, EntryQuestion
 from harmost.services.budget.store import BudgetStore, _Job
 
 __all__ = ["StoreHost"]
@@ -117,7 +117,7 @@ class StoreHost:
     def journal_hash(self) -> str:
         """Of every row and every lease, in order."""
         file = self._store._file
-        rows = file.page(after=0, tenant="", rows_max=ENTRIES_MAX)[0]
+        rows = file.page(EntryQuestion(), after=0, rows_max=ENTRIES_MAX)[0]
         content = msgspec.msgpack.encode((rows, sorted(file.leases(), key=lambda row: row.key)))
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -210,7 +210,7 @@ class StoreHost:
             entry = hold.entry
             held = Amounts(entry.held_usd_nanos, entry.held_tokens, entry.held_requests)
             disk.direct[entry.key] = Direct(entry.key, entry.counters, held)
-        for entry in file.page(after=0, tenant="", rows_max=ENTRIES_MAX)[0]:
+        for entry in file.page(EntryQuestion(), after=0, rows_max=ENTRIES_MAX)[0]:
             if entry.kind in (EntryKind.SETTLE, EntryKind.VOID):
                 assert entry.key not in disk.postings, "I7: an attempt closes once"
                 disk.postings[entry.key] = _posting(entry)

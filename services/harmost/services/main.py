@@ -148,7 +148,7 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
             )
         )
         snapshots = await stack.enter_async_context(_snapshots(settings, "budget"))
-        servicer = BudgetServicer(store, snapshots)
+        servicer = BudgetServicer(store, snapshots, revocations=snapshots.revocations)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:

@@ -180,3 +180,12 @@ def test_place_inside_a_document_is_the_nearest_that_was_written(parse: Parse) -
     assert str(parsed.where("spec", "provider")) == "t.yaml:5:13"
     assert str(parsed.where("spec", "price", "input")) == "t.yaml:5:3"
     assert str(parsed.where("nothing", 3)) == "t.yaml:1:1"
+
+
+def test_tests_of_policies_are_told_from_documents() -> None:
+    text = b"apiVersion: harmost.dev/v1\nkind: PolicyTest\nspec: {tests: []}\n"
+    with pytest.raises(InvalidDocuments) as refused:
+        parse_sources([Source("t.yaml", text)])
+    (violation,) = refused.value.violations
+    assert violation.field == "t.yaml:2:7"
+    assert violation.description.endswith("run them with `harmost policy test -f`")

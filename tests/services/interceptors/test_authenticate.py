@@ -18,7 +18,7 @@ SERVICE_KEY, ADMIN_KEY = "s" * 40, "a" * 40
 
 def snapshot_of(*keys: tuple[str, str, str]) -> CompiledSnapshot:
     """One principal `app` of `acme` with keys given as id, hash and end."""
-    lines = [f"{{id: {i}, hash: '{h}', expires: '{e}'}}" for i, h, e in keys]
+    lines = [f"{{id: '{i}', hash: '{h}', expires: '{e}'}}" for i, h, e in keys]
     text = (
         "apiVersion: harmost.dev/v1\nkind: Tenant\nmetadata: {name: acme}\n"
         f"spec: {{principals: [{{name: app, roles: [caller], keys: [{', '.join(lines)}]}}]}}\n"

@@ -233,3 +233,23 @@ async def test_a_record_that_is_not_kept_or_not_to_be_seen_is_not_explained(
 ) -> None:
     found, _ = await mesh.caller(key).refused("Explain", request_)
     assert found == reason
+
+
+async def test_replays_and_changes_at_once_do_not_disturb_each_other(mesh: Any) -> None:
+    """Both compile from what the running generation compiled, each on a thread of its own."""
+    root = mesh.caller("root")
+
+    async def change(number: int) -> None:
+        rules = "".join(
+            f"    - {{name: r{n}, when: 'input.tokens > {n + number}', deny: x}}\n"
+            for n in range(50)
+        )
+        head = "apiVersion: harmost.dev/v1\nkind: Policy\nmetadata: {name: other, tenant: globex}\n"
+        await root.apply(f"{head}spec:\n  rules:\n{rules}")
+
+    async def keep_replaying() -> list[list[str]]:
+        return [flips(await replayed(root)) for _ in range(5)]
+
+    replays, *_ = await asyncio.gather(keep_replaying(), *(change(n) for n in range(5)))
+    assert replays == [["r3", "r1"]] * 5
+    assert mesh.servicer.current().generation == 6

@@ -287,7 +287,7 @@ spec:
 async def test_keys_left_out_are_kept_and_an_empty_list_takes_them(mesh: Any) -> None:
     alice = mesh.caller("acme")
     text, key = new_key()
-    with_key = f'{TENANT}      keys: [{{id: {key.id}, hash: "{key.hash}"}}]\n'
+    with_key = f'{TENANT}      keys: [{{id: "{key.id}", hash: "{key.hash}"}}]\n'
     await alice.apply(with_key)
     await alice.apply(TENANT.replace("[caller]", "[caller, operator]"))
     kept = mesh.servicer.current().authenticate(text, 0)

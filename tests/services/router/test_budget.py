@@ -64,18 +64,24 @@ class Router:
         self.settle(attempt_id, held, used)
         return str(attempt_id)
 
-    async def until_admitted(self, amount: int, used: int) -> str:
-        """An attempt as soon as the ledger is found again."""
-        async with asyncio.timeout(15):
+    async def until_held(self, amount: int) -> Any:
+        """An attempt and its hold as soon as the ledger is found."""
+        async with asyncio.timeout(30):
             while True:
                 try:
-                    return await self.attempt(amount, used)
+                    return await self.reserve(amount)
                 except ServiceUnavailable:
                     await asyncio.sleep(0.02)
 
+    async def until_admitted(self, amount: int, used: int) -> str:
+        """An attempt as soon as the ledger is found again."""
+        attempt_id, held = await self.until_held(amount)
+        self.settle(attempt_id, held, used)
+        return str(attempt_id)
+
     async def told(self) -> None:
         """Return once the ledger knows all."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):  # two of one name take turns, ever more slowly
             while self.client.owed:
                 await asyncio.sleep(0.01)
 
@@ -345,8 +351,8 @@ async def test_a_fenced_router_goes_on_in_a_new_epoch_and_loses_nothing(
     async with router() as one, router("router-0", tmp_path / "twin" / "router-0") as twin:
         twin.name = "twin"  # its attempts are its own
         used: dict[str, int] = {}
-        pending = [await one.reserve(1_000) for _ in range(3)]
-        await twin.attempt(1_000, 0)  # it has the name now
+        pending = [await one.until_held(1_000) for _ in range(3)]
+        await twin.until_admitted(1_000, 0)  # it has the name now
         for attempt_id, held in pending:
             one.settle(attempt_id, held, 800)
             used[attempt_id] = 800

@@ -32,12 +32,11 @@ from harmost.core.resources.nodes import (
     Unreadable,
     compose,
 )
-from harmost.core.resources.parse import API_VERSION, Problems, Source, decoded
+from harmost.core.resources.parse import API_VERSION, TEST_KIND, Problems, Source, decoded
 from harmost.core.resources.shapes import check_shape, plain, quoted
 
-__all__ = ["KIND", "SUFFIX", "Case", "Expect", "PlacedCase", "is_case_file", "parse_cases"]
+__all__ = ["SUFFIX", "Case", "Expect", "PlacedCase", "is_case_file", "parse_cases"]
 
-KIND = "PolicyTest"
 SUFFIX = ".test.yaml"
 _REQUEST, _CANDIDATE = FactScope.REQUEST, FactScope.CANDIDATE
 
@@ -146,7 +145,7 @@ def _file(root: Node, problems: Problems) -> list[PlacedCase]:
     if not isinstance(root, MappingNode):
         problems.add(root.place, f"tests are a mapping: begin with `apiVersion: {API_VERSION}`")
         return []
-    if not check_shape(root, _File, KIND, problems.add):
+    if not check_shape(root, _File, TEST_KIND, problems.add):
         return []
     spec = msgspec.convert(plain(root), _File).spec
     tests = _tests_node(root)

@@ -1,7 +1,6 @@
 """Policy documents -> engine: what the control plane does once for each generation."""
 
 from collections.abc import Sequence
-from threading import Lock
 
 from harmost.core.policy.engine import Engine
 from harmost.core.policy.forms import Lowering
@@ -18,10 +17,9 @@ def compile_policies(policies: Sequence[tuple[Metadata, PolicySpec]], *, generat
 
 
 class PolicyCompiler:
-    """Compiles one generation after the other, and only what is new in each. Threads take turns."""
+    """Compiles one generation after the other, and only what is new in each. Not for threads at once."""
 
     def __init__(self) -> None:
-        self._turn = Lock()
         self._rules = RuleCompiler(fact_environment())
         self._lowering = Lowering()
 
@@ -29,6 +27,5 @@ class PolicyCompiler:
         self, policies: Sequence[tuple[Metadata, PolicySpec]], *, generation: int
     ) -> Engine:
         """An engine for `policies`, or PoliciesRefused with all their problems."""
-        with self._turn:
-            rules = self._lowering.rule_set(self._rules.compile(policies))
+        rules = self._lowering.rule_set(self._rules.compile(policies))
         return Engine(rules, generation=generation)

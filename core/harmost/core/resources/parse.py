@@ -17,9 +17,18 @@ from harmost.core.resources.nodes import MappingNode, Node, Place, ScalarNode, U
 from harmost.core.resources.shapes import Report, check_fields, check_shape, plain, quoted
 from harmost.core.tenants import LEVEL_RULE, is_path
 
-__all__ = ["API_VERSION", "ParsedDocument", "Problems", "Source", "decoded", "parse_sources"]
+__all__ = [
+    "API_VERSION",
+    "TEST_KIND",
+    "ParsedDocument",
+    "Problems",
+    "Source",
+    "decoded",
+    "parse_sources",
+]
 
 API_VERSION = "harmost.dev/v1"
+TEST_KIND = "PolicyTest"  # of files that stand beside documents and are none: policy/cases.py
 PROBLEMS_MAX = 100  # enough to mend a set by; the count says how many more there are
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
@@ -145,6 +154,10 @@ def decoded(source: Source) -> str:
 def _parse_document(root: Node, report: Report) -> ParsedDocument | None:
     if not isinstance(root, MappingNode):
         report(root.place, "a document must be a mapping: begin with `apiVersion: harmost.dev/v1`")
+        return None
+    if _word(root, "kind") == TEST_KIND:
+        place = root.values["kind"].place
+        report(place, "tests of policies are not applied: run them with `harmost policy test -f`")
         return None
     sound = check_fields(root, _ENVELOPE, ("apiVersion", "kind", "metadata"), report, "")
     sound &= _check_word(root, "apiVersion", (API_VERSION,), report)

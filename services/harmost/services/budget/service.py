@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,6 +13,7 @@ from harmost.budget.v1 import budget_pb2 as pb
 from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, compile_limits
 from harmost.core.errors import Forbidden, HarmostError, NotFound
+from harmost.core.policy.revocations import Revocations, killed
 from harmost.core.resources.kinds import BudgetSpec, Metadata
 from harmost.core.tenants import visible
 from harmost.services.budget.accounts import Accounts
@@ -83,11 +84,21 @@ class LimitsSource(Protocol):
 
 
 class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
-    """Answers from `store`, under the limits of the newest snapshot of `source`."""
+    """Answers from `store`, under the limits of the newest snapshot of `source`.
 
-    def __init__(self, store: BudgetStore, source: LimitsSource) -> None:
+    `revocations` says what is stopped: no new hold is made for it.
+    """
+
+    def __init__(
+        self,
+        store: BudgetStore,
+        source: LimitsSource,
+        *,
+        revocations: Callable[[], Revocations] = Revocations,
+    ) -> None:
         self._store = store
         self._source = source
+        self._revocations = revocations
         self._compiled: tuple[BudgetSnapshot, BudgetLimits] | None = None
         self._streams = LeaseStreams(store, self._limits)
 
@@ -112,6 +123,12 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         wanted = reservation_of(request)
+        path = wanted.path
+        stopped = self._revocations().of_call(
+            tenant=path.tenant, profile=path.profile, agent_id=path.agent_id, record_id=""
+        )
+        if stopped is not None:
+            raise killed(stopped)
         within = current_principal().tenant
         self._limits()  # also what the store decides by: none, no answer
         held = await self._store.run(

@@ -3,6 +3,7 @@
 Knows who may change what. No I/O: the store writes what is decided here, service.py publishes it.
 """
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +26,8 @@ Key = tuple[str, str]  # kind and name
 ChangeKind = str  # "added", "changed", "unchanged", "removed"
 # What a source revision is followed by once documents were changed without one being named.
 LOCAL = "+local"
+# Generations hand their compiler on, also to those that are only tried; one thread at a time uses it.
+_COMPILING = threading.Lock()
 
 
 class Origin(NamedTuple):
@@ -172,12 +175,13 @@ def _after(
     _check_size(stored)
     # Problems are told at their place in the file that was sent, not in its canonical form.
     sent = [parsed for parsed in put if parsed.key in changed]
-    snapshot = compile_snapshot(
-        published.generation,
-        [*(old.parsed for old in kept.values()), *sent],
-        digest=content_digest(item.yaml for item in stored),
-        before=running.snapshot,
-    )
+    with _COMPILING:
+        snapshot = compile_snapshot(
+            published.generation,
+            [*(old.parsed for old in kept.values()), *sent],
+            digest=content_digest(item.yaml for item in stored),
+            before=running.snapshot,
+        )
     for parsed in _parsed_stored(changed.values()):
         kept[parsed.key] = _kept(parsed, changed[parsed.key])
     return Running(published, dict(sorted(kept.items())), snapshot)
