@@ -11,9 +11,9 @@ import regopy
 from _policy_rules import Condition, as_cedar, as_cel, as_rego, holds
 from cel_expr_python import cel
 
+from harmost.core.policy.cel.front import cel_type
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import declared_facts
-from harmost.core.policy.front import cel_type
 
 __all__ = ["PEERS", "Peer"]
 

@@ -13,10 +13,10 @@ from statistics import median
 from _result import emit
 from cel_expr_python import cel
 
+from harmost.core.policy.cel.front import cel_type, fact_environment
+from harmost.core.policy.cel.ir import decode, encode
+from harmost.core.policy.cel.vm import Program
 from harmost.core.policy.facts import declared_facts, fact_schema
-from harmost.core.policy.front import cel_type, fact_environment
-from harmost.core.policy.ir import decode, encode
-from harmost.core.policy.vm import Program
 
 ROUNDS = 21
 CONDITIONS = {

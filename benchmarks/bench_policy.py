@@ -26,8 +26,8 @@ from _policy_rules import Condition, candidates, conditions, policies, requests
 from _result import emit
 
 from harmost.core.policy.compile import PolicyCompiler
-from harmost.core.policy.decide import Candidates
 from harmost.core.policy.engine import Engine, read_engine
+from harmost.core.policy.index.decide import Candidates
 
 SIZES = (10, 100, 1_000, 10_000)
 SHAPES = ("few", "many")

@@ -45,7 +45,7 @@ CORE_FORBIDDEN = re.compile(
     r"|harmost\.(?!core\b)"
 )
 # Reads what cel-cpp serializes, by messages of our own: see docs/adr/0010.
-CEL_READER = ROOT / "core/harmost/core/policy/lower.py"
+CEL_READER = ROOT / "core/harmost/core/policy/cel/lower.py"
 CLIENT_FORBIDDEN = re.compile(r"harmost\.(core|services)\b")
 
 
@@ -60,7 +60,7 @@ def test_one_module_loads_the_cel_compiler() -> None:
     users = {
         path for path in sources("core", "services") if "cel_expr_python" in set(imports(path))
     }
-    assert users == {ROOT / "core/harmost/core/policy/front.py"}
+    assert users == {ROOT / "core/harmost/core/policy/cel/front.py"}
 
 
 def test_the_client_imports_only_stubs() -> None:

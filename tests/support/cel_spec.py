@@ -17,12 +17,12 @@ import pytest
 from cel_expr_python import cel
 
 from harmost.cel.v1 import checked_pb2 as pb
-from harmost.core.policy import ir
-from harmost.core.policy.expression import CelProblem, Expression, ExpressionRefused
-from harmost.core.policy.frame import Schema
-from harmost.core.policy.front import Environment, cel_type
-from harmost.core.policy.lower import lower
-from harmost.core.policy.values import Duration, Timestamp
+from harmost.core.policy.cel import ir
+from harmost.core.policy.cel.expression import CelProblem, Expression, ExpressionRefused
+from harmost.core.policy.cel.frame import Schema
+from harmost.core.policy.cel.front import Environment, cel_type
+from harmost.core.policy.cel.lower import lower
+from harmost.core.policy.cel.values import Duration, Timestamp
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("HARMOST_DATA", ROOT.parent / "shared" / "data"))

@@ -61,7 +61,9 @@ def run_tests(core: Path, tests: Sequence[str | Path]) -> subprocess.CompletedPr
         "HARMOST_EFFORT": "default",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    here = "import sys, harmost.core.policy.vm as it; assert it.__file__.startswith(sys.argv[1])"
+    here = (
+        "import sys, harmost.core.policy.cel.vm as it; assert it.__file__.startswith(sys.argv[1])"
+    )
     subprocess.run([sys.executable, "-c", here, core], check=True, env=environment)
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     return subprocess.run(

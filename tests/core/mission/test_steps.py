@@ -8,8 +8,8 @@ from harmost.core.errors import StepFailed
 from harmost.core.limits import STEPS_MAX
 from harmost.core.mission import steps as module
 from harmost.core.mission.steps import ONLY_STEP, CompiledStep, StepError, StepsRefused
-from harmost.core.policy.front import Environment
-from harmost.core.policy.library import Library, read_library
+from harmost.core.policy.cel.front import Environment
+from harmost.core.policy.cel.library import Library, read_library
 from harmost.core.resources.kinds import MissionProfileSpec, Output, Step
 
 SCORE = Output(

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from harmost.core.limits import RULES_MAX
+from harmost.core.policy.cel.front import fact_environment
 from harmost.core.policy.compile import compile_policies
 from harmost.core.policy.decision import Redaction
-from harmost.core.policy.front import fact_environment
 from harmost.core.policy.rules import (
     CompiledRule,
     PoliciesRefused,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from harmost.core.policy.cases import is_case_file, parse_cases
+from harmost.core.policy.authoring.cases import is_case_file, parse_cases
+from harmost.core.policy.authoring.lint import lint
+from harmost.core.policy.authoring.trial import try_cases
 from harmost.core.policy.engine import Candidate
 from harmost.core.policy.facts import candidate_facts
-from harmost.core.policy.lint import lint
-from harmost.core.policy.trial import try_cases
 from harmost.core.resources.dump import dump
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot

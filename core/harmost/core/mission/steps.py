@@ -14,9 +14,9 @@ import msgspec
 from harmost.core.errors import InvalidDocuments, StepFailed, Violation
 from harmost.core.limits import CANDIDATES_MAX, STEPS_MAX
 from harmost.core.mission.schema import OutputSchema, SchemaRefused, compile_schema, is_object
-from harmost.core.policy.expression import Expression, ExpressionRefused
-from harmost.core.policy.frame import Schema
-from harmost.core.policy.library import CompilerOf
+from harmost.core.policy.cel.expression import Expression, ExpressionRefused
+from harmost.core.policy.cel.frame import Schema
+from harmost.core.policy.cel.library import CompilerOf
 from harmost.core.resources.kinds import MissionProfileSpec, Step
 
 __all__ = ["ONLY_STEP", "CompiledStep", "StepError", "StepsRefused", "compile_steps"]

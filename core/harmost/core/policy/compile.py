@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from harmost.core.policy.cel.front import fact_environment
 from harmost.core.policy.engine import Engine
-from harmost.core.policy.forms import Lowering
-from harmost.core.policy.front import fact_environment
+from harmost.core.policy.index.forms import Lowering
 from harmost.core.policy.rules import RuleCompiler
 from harmost.core.resources.kinds import Metadata, PolicySpec
 

@@ -40,18 +40,18 @@ import msgspec
 
 from harmost.core.errors import InvalidInput
 from harmost.core.limits import CANDIDATES_MAX, POLICY_TENANTS_MAX
+from harmost.core.policy.cel.frame import Schema
+from harmost.core.policy.cel.ir import IrRefused, decode
+from harmost.core.policy.cel.vm import Program
 from harmost.core.policy.combine import combined, united
-from harmost.core.policy.decide import Candidates, Decider, View
 from harmost.core.policy.decision import Decision, Redaction, RuleHit
 from harmost.core.policy.facts import FactValue, fact_schema
-from harmost.core.policy.frame import Schema
-from harmost.core.policy.ir import IrRefused, decode
+from harmost.core.policy.index.decide import Candidates, Decider, View
+from harmost.core.policy.index.normal import Literal
+from harmost.core.policy.index.parts import Parts
+from harmost.core.policy.index.ruleset import RuleForm, RuleNumbers, RuleSet, read_rule_set, written
 from harmost.core.policy.match import Candidate, Match, Matcher
-from harmost.core.policy.normal import Literal
-from harmost.core.policy.parts import Parts
 from harmost.core.policy.rollout import rolled_out
-from harmost.core.policy.ruleset import RuleForm, RuleNumbers, RuleSet, read_rule_set, written
-from harmost.core.policy.vm import Program
 from harmost.core.tenants import ancestors
 
 __all__ = ["Candidate", "Candidates", "Engine", "RuleTrace", "read_engine"]

@@ -16,7 +16,7 @@ import yaml
 from harmost.core.budget.price import ModelPrice
 from harmost.core.chat import Call
 from harmost.core.errors import InvalidInput, Violation
-from harmost.core.policy.frame import Schema
+from harmost.core.policy.cel.frame import Schema
 from harmost.core.privacy.classes import with_implied
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec, TenantSpec
 

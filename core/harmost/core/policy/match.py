@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from harmost.core.policy.cel.frame import Facts, Frame, Schema
+from harmost.core.policy.cel.ir import IrRefused, Node, encode, facts_of
+from harmost.core.policy.cel.vm import Program
 from harmost.core.policy.decision import RuleHit
 from harmost.core.policy.facts import FactValue, candidate_fact_names
-from harmost.core.policy.frame import Facts, Frame, Schema
-from harmost.core.policy.ir import IrRefused, Node, encode, facts_of
-from harmost.core.policy.normal import Literal
-from harmost.core.policy.ruleset import RuleForm
-from harmost.core.policy.vm import Program
+from harmost.core.policy.index.normal import Literal
+from harmost.core.policy.index.ruleset import RuleForm
 
 __all__ = ["Candidate", "Match", "Matcher", "all_of"]
 

@@ -11,9 +11,9 @@ import msgspec
 from harmost.core.budget.price import usd_nanos
 from harmost.core.errors import InvalidDocuments, Violation
 from harmost.core.limits import RULES_MAX
+from harmost.core.policy.cel.expression import CelProblem, Compiler, Expression, ExpressionRefused
 from harmost.core.policy.decision import Redaction, RuleHit
 from harmost.core.policy.expiry import rfc3339_s
-from harmost.core.policy.expression import CelProblem, Compiler, Expression, ExpressionRefused
 from harmost.core.policy.rollout import PERCENT_MAX, rolled_out
 from harmost.core.policy.rule_checks import effects_of, exception_problems, found_classes
 from harmost.core.policy.rule_checks import rule_problems as problems_of

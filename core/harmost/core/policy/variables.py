@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from harmost.core.limits import CEL_CHARS_MAX, POLICY_VARIABLES_MAX
-from harmost.core.policy.expression import CelProblem, Compiler, ExpressionRefused
+from harmost.core.policy.cel.expression import CelProblem, Compiler, ExpressionRefused
 from harmost.core.policy.facts import declared_facts
 
 __all__ = ["Expanded", "Variables"]

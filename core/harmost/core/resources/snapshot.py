@@ -9,10 +9,10 @@ import msgspec
 from harmost.core.budget.price_book import PriceBook, PriceSchedule, compile_schedule
 from harmost.core.errors import InvalidDocuments, InvalidInput
 from harmost.core.mission.steps import CompiledStep, StepsRefused, compile_steps
+from harmost.core.policy.cel.front import Environment
+from harmost.core.policy.cel.library import Library, read_library
 from harmost.core.policy.compile import PolicyCompiler
 from harmost.core.policy.engine import Engine, read_engine
-from harmost.core.policy.front import Environment
-from harmost.core.policy.library import Library, read_library
 from harmost.core.policy.rules import PoliciesRefused
 from harmost.core.resources.candidates import CandidateTable
 from harmost.core.resources.dump import content_digest, dump

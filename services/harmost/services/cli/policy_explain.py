@@ -74,7 +74,7 @@ def _run_here(
 ) -> "policy_pb2.ExplainResponse":
     import time
 
-    from harmost.core.policy.explain import Explainer
+    from harmost.core.policy.authoring.explain import Explainer
     from harmost.core.resources.question import question
     from harmost.core.resources.snapshot import compile_snapshot
     from harmost.services.convert.authoring import explanation_to_proto

@@ -24,7 +24,7 @@ Running = Annotated[
 
 def tests_at(paths: list[Path]) -> "list[Source]":
     """The files of tests at `paths`, directories searched through."""
-    from harmost.core.policy.cases import is_case_file
+    from harmost.core.policy.authoring.cases import is_case_file
 
     files: list[Path] = []
     for path in paths:
@@ -40,7 +40,7 @@ def tests_at(paths: list[Path]) -> "list[Source]":
 
 def sources_at(paths: list[Path]) -> "list[Source]":
     """The files of documents at `paths`."""
-    from harmost.core.policy.cases import is_case_file
+    from harmost.core.policy.authoring.cases import is_case_file
     from harmost.core.resources.parse import Source
     from harmost.services.cli.resources import sources_of
 

@@ -55,7 +55,7 @@ def lint(
 def _run_here(paths: list[Any], within_s: int) -> "policy_pb2.LintResponse":
     import time
 
-    from harmost.core.policy.lint import lint as find
+    from harmost.core.policy.authoring.lint import lint as find
     from harmost.core.policy.rules import PoliciesRefused
     from harmost.core.resources.kinds import PolicySpec
     from harmost.core.resources.snapshot import refused_at

@@ -85,8 +85,8 @@ def run_tests(
 def _run_here(paths: list[Path]) -> "policy_pb2.TestResponse":
     import time
 
-    from harmost.core.policy.cases import parse_cases
-    from harmost.core.policy.trial import try_cases
+    from harmost.core.policy.authoring.cases import parse_cases
+    from harmost.core.policy.authoring.trial import try_cases
     from harmost.core.resources.snapshot import compile_snapshot
     from harmost.services.cli.output import progress
     from harmost.services.convert.authoring import trial_to_proto

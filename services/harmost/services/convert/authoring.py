@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf import struct_pb2
 
-from harmost.core.policy.explain import AtomTrace, Explanation, FactChange, RuleExplained
+from harmost.core.policy.authoring.explain import AtomTrace, Explanation, FactChange, RuleExplained
+from harmost.core.policy.authoring.lint_run import Finding, LintReport, Severity
+from harmost.core.policy.authoring.trial import Trial
 from harmost.core.policy.facts import FactValue
-from harmost.core.policy.lint_run import Finding, LintReport, Severity
-from harmost.core.policy.trial import Trial
 from harmost.core.resources.parse import ParsedDocument
 from harmost.policy.v1 import policy_pb2
 from harmost.services.convert.decision import decision_to_proto, hit_to_proto

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from harmost.core.errors import InvalidInput, RateLimited
 from harmost.core.limits import POLICY_LINT_RPC_STEPS_MAX, POLICY_TEST_RPC_RULES_MAX
-from harmost.core.policy.cases import PlacedCase, parse_cases
+from harmost.core.policy.authoring.cases import PlacedCase, parse_cases
+from harmost.core.policy.authoring.explain import Explainer
+from harmost.core.policy.authoring.lint import lint
+from harmost.core.policy.authoring.trial import try_cases
 from harmost.core.policy.compile import compile_policies
-from harmost.core.policy.explain import Explainer
-from harmost.core.policy.lint import lint
-from harmost.core.policy.trial import try_cases
 from harmost.core.resources.kinds import Metadata, PolicySpec
 from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
 from harmost.core.resources.question import Question

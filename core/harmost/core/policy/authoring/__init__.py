@@ -1,0 +1,1 @@
+"""Tools of rule authors: tests, lint, explanations. Never on the path of a call."""
