@@ -396,11 +396,13 @@ async def test_a_journal_of_a_machine_that_died_leaves_the_rest_in_suspense(
 async def test_a_fenced_router_goes_on_in_a_new_epoch_and_loses_nothing(
     router: Any, book: Book, tmp_path: Path
 ) -> None:
-    async with router() as one, router("router-0", tmp_path / "twin" / "router-0") as twin:
-        twin.name = "twin"  # its attempts are its own
+    async with router() as one:
         used: dict[str, int] = {}
         pending = [await one.until_held(1_000) for _ in range(3)]
-        await twin.until_admitted(1_000, 0)  # it has the name now
+        async with router("router-0", tmp_path / "twin" / "router-0") as twin:
+            twin.name = "twin"  # its attempts are its own
+            await twin.until_admitted(1_000, 0)  # it has the name now
+        # It ends: two that both go on take turns with ever longer pauses, which is no part of this.
         for attempt_id, held in pending:
             one.settle(attempt_id, held, 800)
             used[attempt_id] = 800
