@@ -229,7 +229,7 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
 
         @asynccontextmanager
         async def books(slot: Path) -> AsyncGenerator[AttemptTools]:
-            journal = Journal(slot / "journal", settings.router_id)
+            journal = Journal(slot / "journal", settings.router_id, deployment=settings.deployment)
             shipper = Shipper(journal, telemetry, metadata=metadata)
             budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)
             async with journal.running(), shipper.running(), budget.running():

@@ -20,8 +20,8 @@ class Settings:
     The Policy service signs with `policy_signing_key`; whoever watches it takes what one of
     `policy_verify_keys` signed. `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
     `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
-    workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached. A ledger belongs
-    to one `deployment` and opens for no other; "" asks for none.
+    workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached. A ledger or
+    journal belongs to one `deployment` and opens for no other; "" asks for none.
     """
 
     listen: str

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harmost.core.audit.rows import Outcome, OutcomeReported, Shipped
-from harmost.core.errors import NotPossibleNow, ServiceUnavailable
+from harmost.core.errors import InvalidInput, NotPossibleNow, ServiceUnavailable
 from harmost.services.journal import journal as journal_module
 from harmost.services.journal.journal import Journal
 
@@ -103,6 +103,18 @@ async def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -
         Journal(tmp_path, "router-8")
     first.close()
     Journal(tmp_path, "router-8").close()
+
+
+async def test_a_slot_of_another_deployment_is_refused_and_left_as_it_is(
+    tmp_path: Path, rows: Any, all_rows: Any
+) -> None:
+    async with (journal := Journal(tmp_path, "r1")).running():  # of no deployment yet
+        journal.append(rows("a")[0])
+    Journal(tmp_path, "r1", deployment="ours").close()
+    with pytest.raises(InvalidInput, match="belongs to deployment `ours` and this is `theirs`"):
+        Journal(tmp_path, "r1", deployment="theirs")
+    assert all_rows(tmp_path) == [rows("a")[0]]
+    Journal(tmp_path, "r1", deployment="ours").close()
 
 
 def on_disk(directory: Path) -> int:

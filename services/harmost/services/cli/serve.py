@@ -142,7 +142,7 @@ Deployment = Annotated[
         "--deployment",
         metavar="NAME",
         envvar="HARMOST_DEPLOYMENT",
-        help="Whose ledger it is: one that belongs to another is refused. Default: not asked.",
+        help="Whose ledger or journal it is: one that belongs to another is refused. Default: not asked.",
         show_default=False,
     ),
 ]
@@ -169,6 +169,7 @@ def router(
     own_listen: OwnListen = "",
     insecure_listen: Insecure = False,
     grace: Grace = 10.0,
+    deployment: Deployment = "",
     supervised: Supervised = False,
 ) -> None:
     """Run a Router alone, or one of the workers that share a port: it takes the calls."""
@@ -194,6 +195,7 @@ def router(
         own_listen=own_listen,
         allow_insecure=insecure_listen,
         grace_s=grace,
+        deployment=deployment,
     )
 
 

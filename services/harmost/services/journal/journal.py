@@ -52,8 +52,9 @@ SYNC_INTERVAL_S = 1.0
 class Journal:
     """The journal in `directory`. Made, it holds the slot and `recovered`; running, it takes rows.
 
-    Blocks while it is made: O(bytes that are kept). Raises NotPossibleNow where another process has
-    the slot, ServiceUnavailable naming file and offset where a file is damaged.
+    It belongs to `deployment` ("": whichever). Blocks while it is made: O(bytes that are kept).
+    Raises NotPossibleNow where another process has the slot, InvalidInput where another deployment
+    has it, ServiceUnavailable naming file and offset where a file is damaged.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Journal:
         directory: Path,
         router_id: str,
         *,
+        deployment: str = "",
         segment_bytes: int = SEGMENT_BYTES,
         bytes_max: int = JOURNAL_BYTES_MAX,
         sync_interval_s: float = SYNC_INTERVAL_S,
@@ -84,7 +86,7 @@ class Journal:
         self._syncs: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._slot = Slot(directory, router_id=router_id)
+        self._slot = Slot(directory, router_id=router_id, deployment=deployment)
         try:
             self._segments, self._fd = self._recover()
         except BaseException:

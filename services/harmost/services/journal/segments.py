@@ -19,11 +19,12 @@ from harmost.core.audit.framing import (
     read_header,
     write_header,
 )
-from harmost.core.errors import NotPossibleNow, ServiceUnavailable
+from harmost.core.errors import InvalidInput, NotPossibleNow, ServiceUnavailable
 
 __all__ = ["Segment", "Slot", "check_contiguous", "create", "open_segments", "reopen"]
 
 _SUFFIX = ".journal"
+_DEPLOYMENT = "deployment.id"
 # Read at once: bounds memory at recovery; larger than any row.
 _READ_BYTES = 2 * PAYLOAD_BYTES_MAX
 
@@ -31,8 +32,12 @@ _READ_BYTES = 2 * PAYLOAD_BYTES_MAX
 class Slot:
     """The right to write the journal in `directory`: an exclusive lock, freed when the process ends."""
 
-    def __init__(self, directory: Path, *, router_id: str) -> None:
-        """Take the slot; raises NotPossibleNow naming who holds it."""
+    def __init__(self, directory: Path, *, router_id: str, deployment: str = "") -> None:
+        """Take the slot; raises NotPossibleNow naming who holds it.
+
+        It belongs to `deployment` from then on, and is taken for no other (InvalidInput);
+        "" asks for none.
+        """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -44,12 +49,36 @@ class Slot:
                 f"the journal in `{directory}` is in use by {holder or 'another process'}: "
                 "end it, or give this router a directory of its own"
             ) from None
+        try:
+            _check_deployment(directory, deployment)
+        except BaseException:
+            os.close(self._fd)
+            raise
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"router `{router_id}`, process {os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Free the slot."""
         os.close(self._fd)
+
+
+def _check_deployment(directory: Path, deployment: str) -> None:
+    if not deployment:
+        return
+    path = directory / _DEPLOYMENT
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(deployment)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    owner = path.read_text(encoding="utf-8", errors="replace")
+    if owner != deployment:
+        raise InvalidInput(
+            f"the journal in `{directory}` belongs to deployment `{owner}` and this is "
+            f"`{deployment}`: name the data directory of this one"
+        )
 
 
 class Segment:

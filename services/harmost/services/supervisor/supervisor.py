@@ -82,7 +82,7 @@ class Plan:
         else:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
             words += ["--policy-verify-key", str(self.data_dir / VERIFY_KEYS)]
-        if service == "budget":
+        if service in ("budget", "router"):
             words += ["--deployment", premises.deployment(self.data_dir)]
         if service == "router":
             words += ["--budget", known.budget, "--telemetry", known.telemetry]
