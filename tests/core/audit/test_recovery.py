@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from harmost.core.audit.recovery import OpenMission, Owed, Unsettled, interrupted_record
 from harmost.core.audit.rows import (
     AttemptClosed,
+    AttemptGrown,
     AttemptOpened,
     MissionClosed,
     MissionOpened,
@@ -56,6 +57,19 @@ def test_an_attempt_that_ended_keeps_what_was_reserved_until_it_has_settled(call
     (found,) = owed.recovered(next_sequence=3).unsettled
     assert found == Unsettled(one.attempt_closed, one.attempt_opened)
     assert owed.oldest_sequence() == 1
+
+
+def test_an_open_attempt_holds_what_was_said_last(call: Any) -> None:
+    one = call("a")
+    grown = AttemptGrown(one.attempt_opened.attempt_id, 700, 70)
+    rows: list[Row] = [one.opened, one.attempt_opened, grown]
+    owed = fold(rows)
+    (row,) = owed.recovered(next_sequence=4).open_attempts
+    assert (row.held_usd_nanos, row.held_tokens) == (700, 70)
+    assert row.counters == one.attempt_opened.counters
+    owed.apply(4, one.attempt_closed)
+    assert owed.recovered(next_sequence=5).unsettled == (Unsettled(one.attempt_closed, row),)
+    assert fold([grown]).recovered(next_sequence=2).open_attempts == ()
 
 
 def test_settlements_are_acknowledged_together(call: Any) -> None:

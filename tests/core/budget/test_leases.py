@@ -403,19 +403,6 @@ def test_a_path_without_ceilings_is_free(rig: Rig) -> None:
     assert len(rig.host.disk.postings) == 1
 
 
-def test_a_mission_spends_its_own_share_of_every_ceiling(rig: Rig) -> None:
-    whole = rig.held(Amount(400_000, 400), Amount(400_000, 400))
-    part = whole.part(usd_nanos=100_000, tokens=100, requests=0)
-    assert part is not None
-    rig.book.settle("t1", part, Amounts(30_000, 30, 0))
-    assert whole.part(usd_nanos=400_000, tokens=0, requests=0) is None
-    whole.void()
-    rig.sync()
-    day = rig.lease(LeaseName("org", 1, "day"))
-    account = rig.host.counters.account(day.counter.id)
-    assert (account.counter.settled, day.counter.held) == (30_000, 0)
-
-
 def own(limit: int) -> Counter:
     return Counter(0, unit=1, limit=limit, hard=True)
 
@@ -462,6 +449,42 @@ def test_a_fenced_book_proves_attempts_under_a_ceiling_of_their_own(rig: Rig) ->
     assert isinstance(hold, Hold)
     rig.settle(hold)
     assert 0 not in dict(rig.book.evidence().outstanding)
+
+
+def test_a_hold_grows_out_of_what_is_lent_and_asks_for_what_is_not(rig: Rig) -> None:
+    ceiling = own(10**9)
+    rig.settle(rig.held())
+    hold = rig.book.reserve(PATH, LEAST, LEAST, clock_ns=rig.clock_ns, own=ceiling)
+    assert isinstance(hold, Hold)
+    lease = rig.lease(LeaseName("org", 1, "day"))
+    more = Amount(lease.counter.available + 1, 0)
+    held = hold.usd_nanos
+    assert not rig.book.extend(hold, more, clock_ns=rig.clock_ns)
+    assert (hold.usd_nanos, ceiling.held) == (held, held)
+    assert rig.book.wants_message(rig.clock_ns)
+    rig.sync()
+    assert rig.book.extend(hold, more, clock_ns=rig.clock_ns)
+    assert hold.usd_nanos == ceiling.held == held + more.usd_nanos
+
+
+def test_a_hold_grows_no_more_once_the_term_of_what_was_lent_is_over(rig: Rig) -> None:
+    hold = rig.held()
+    rig.reachable = False
+    rig.now_ns += LEASE_NS
+    assert not rig.book.extend(hold, Amount(1, 1), clock_ns=rig.clock_ns)
+
+
+def test_a_hold_that_the_ledger_has_nothing_for_asks_once_a_second() -> None:
+    rig = Rig(BudgetSpec(limits=(Limit(window="total", usd="0.0001"),)))
+    hold = rig.held(ONE, ONE)
+    for _ in range(3):
+        assert not rig.book.extend(hold, Amount(10, 0), clock_ns=rig.clock_ns)
+        if rig.book.wants_message(rig.clock_ns):
+            rig.sync()
+    assert rig.lease(LeaseName("b", 1, "total")).denied_until_ns > rig.clock_ns
+    assert not rig.book.extend(hold, Amount(10, 0), clock_ns=rig.clock_ns)
+    assert not rig.book.wants_message(rig.clock_ns)
+    rig.settle(hold, usd_nanos=100_000)
 
 
 def test_a_request_survives_its_encoding(rig: Rig) -> None:

@@ -298,3 +298,85 @@ def test_any_bytes_end_as_the_twin_ends(name: str, data: bytes) -> None:
         one.finish()
         twin.finish()
         assert state_of(one) == state_of(twin)
+
+
+class Room:
+    """Gives room for `sizes` one after the other, then no more; keeps what it was asked with."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = list(sizes)
+        self.asked: list[int] = []
+
+    def __call__(self, text_bytes: int) -> int:
+        self.asked.append(text_bytes)
+        return self.sizes.pop(0) if self.sizes else 0
+
+
+def growing(name: str, room: Room, *, tokens_max: int = 100) -> AttemptExchange:
+    return AttemptExchange(
+        name, output_tokens_max=tokens_max, attempt_id="att-1", keep_text=True, grow=room
+    )
+
+
+def test_a_hold_is_asked_to_grow_only_where_the_answer_reaches_its_end(name: str) -> None:
+    room = Room(4, 6, 100)
+    one = growing(name, room)
+    one.receive(answer(name, *"abcdefgh"))
+    assert (one.text, one.finish_reason, room.asked) == ("abcdefgh", "stop", [1, 5, 7])
+
+
+def test_where_the_hold_does_not_grow_the_answer_is_cut_in_the_middle_of_a_read(name: str) -> None:
+    one = growing(name, Room(4, 5, 5))
+    out = one.receive(answer(name, *"abcdefgh"))
+    assert "".join(texts_of(out)) == one.text == "abcde"
+    assert (one.cut, one.finish_reason, one.done) == (True, "budget_exhausted", True)
+
+
+def test_a_text_larger_than_the_hold_grows_is_not_passed_on_in_part(name: str) -> None:
+    one = growing(name, Room(2, 9))
+    one.receive(answer(name, "ab", "x" * 8))
+    assert (one.text, one.cut) == ("ab", True)
+
+
+def test_a_hold_that_grows_is_still_bounded_by_the_cap_of_the_provider(name: str) -> None:
+    one = growing(name, Room(1 << 62), tokens_max=3)
+    one.receive(answer(name, *"abcd"))
+    assert (one.text, one.cut) == ("abc", True)
+    one = growing(name, Room(1 << 62, 1 << 62), tokens_max=3)
+    one.receive(answer(name, "x" * 3 * TOKEN_BYTES_MAX, "y"))
+    assert (one.text_bytes, one.cut) == (3 * TOKEN_BYTES_MAX, True)
+
+
+def test_a_hold_that_fails_to_grow_with_an_error_lets_nothing_through(name: str) -> None:
+    def fails(text_bytes: int) -> int:
+        raise RuntimeError("a bug")
+
+    one = AttemptExchange(name, output_tokens_max=9, attempt_id="a", grow=fails)
+    with pytest.raises(RuntimeError):
+        one.receive(answer(name, "a"))
+    assert one.receive(answer(name, "b")) is None
+
+
+@given(st.lists(st.integers(1, 40), max_size=30), st.lists(st.integers(0, 500), max_size=30))
+def test_what_goes_on_never_passes_what_the_hold_grew_to(
+    texts: list[int], sizes: list[int]
+) -> None:
+    room = Room(*sizes)
+    one = growing("openai", room)
+    for size in texts:
+        one.receive(delta("openai", "x" * size))
+    given_room = sizes[: len(room.asked)]
+    assert one.text_bytes <= max(given_room, default=0)
+    assert one.cut == (one.text_bytes < sum(texts))
+
+
+def test_a_stopped_answer_is_cut_and_one_that_ended_is_not(name: str) -> None:
+    one = exchange(name)
+    one.receive(delta(name, "a"))
+    one.stop()
+    assert (one.cut, one.finish_reason) == (True, "budget_exhausted")
+    assert one.receive(delta(name, "b")) is None
+    whole = exchange(name)
+    whole.receive(answer(name, "a"))
+    whole.stop()
+    assert (whole.cut, whole.finish_reason) == (False, "stop")

@@ -12,6 +12,7 @@ import msgspec
 
 from harmost.core.audit.rows import (
     AttemptClosed,
+    AttemptGrown,
     AttemptOpened,
     AttemptSummary,
     MissionClosed,
@@ -87,6 +88,8 @@ class Owed:
                 self._missions[row.record_id] = _Mission(sequence, row)
             case AttemptOpened():
                 self._attempts[row.attempt_id] = (sequence, row)
+            case AttemptGrown():
+                self._grow_attempt(row)
             case AttemptClosed():
                 self._close_attempt(sequence, row)
             case SettleAcked():
@@ -128,6 +131,14 @@ class Owed:
             shippable_sequence=self.shippable_sequence,
             next_sequence=next_sequence,
         )
+
+    def _grow_attempt(self, row: AttemptGrown) -> None:
+        since, opened = self._attempts.get(row.attempt_id, (0, None))
+        if opened is not None:
+            grown = msgspec.structs.replace(
+                opened, held_usd_nanos=row.held_usd_nanos, held_tokens=row.held_tokens
+            )
+            self._attempts[row.attempt_id] = (since, grown)
 
     def _close_attempt(self, sequence: int, row: AttemptClosed) -> None:
         attempt_id = row.attempt.attempt_id

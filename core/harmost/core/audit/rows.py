@@ -19,6 +19,7 @@ from harmost.core.usage import TokenUsage
 
 __all__ = [
     "AttemptClosed",
+    "AttemptGrown",
     "AttemptOpened",
     "AttemptOutcome",
     "AttemptSummary",
@@ -173,6 +174,14 @@ class AttemptOpened(_Stored, frozen=True, tag=2):
     counters: tuple[int, ...] = ()
 
 
+class AttemptGrown(_Stored, frozen=True, tag=9):
+    """An open attempt holds more by now: so much in all."""
+
+    attempt_id: str
+    held_usd_nanos: int
+    held_tokens: int
+
+
 class AttemptClosed(_Stored, frozen=True, tag=3):
     """An attempt ended. Until a `SettleAcked` follows, its resolution is owed to Budget."""
 
@@ -215,6 +224,7 @@ class Shipped(_Stored, frozen=True, tag=7):
 Row: TypeAlias = (
     MissionOpened
     | AttemptOpened
+    | AttemptGrown
     | AttemptClosed
     | SettleAcked
     | SettlesAcked

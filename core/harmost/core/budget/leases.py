@@ -12,7 +12,7 @@ few attempts; what is idle goes back.
 """
 
 from collections import deque
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from harmost.core.budget import ledger
 from harmost.core.budget.escrow import AHEAD_NS, LEASE_NS
@@ -30,7 +30,17 @@ from harmost.core.budget.lease import (
 )
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
-from harmost.core.budget.router_lease import AMOUNT_MAX, DENIED_NS, HOLDS, Lease, Miss
+from harmost.core.budget.router_lease import (
+    AMOUNT_MAX,
+    DENIED_NS,
+    HOLDS,
+    Lease,
+    LeasedPath,
+    Miss,
+    held_amounts,
+    in_unit,
+    leased_counters,
+)
 
 __all__ = ["LeaseBook", "Miss"]
 
@@ -40,16 +50,6 @@ POSTINGS_MAX = 2_000  # of one message
 LEASES_MAX = 4_000  # of one message, asks and reports each
 PATHS_MAX = 4_096  # remembered
 OUTBOX_MAX = 100_000  # settlements that the ledger has yet to take; then nothing new is admitted
-
-
-class _Path(NamedTuple):
-    """What one path is charged to, until `until_ns` on the monotonic clock."""
-
-    limits: tuple[BudgetLimit, ...]
-    leases: tuple[Lease, ...]
-    counters: tuple[Counter, ...]
-    hard: bool
-    until_ns: int
 
 
 _Closed: TypeAlias = tuple[str, Hold, Amounts, bytes]
@@ -70,7 +70,7 @@ class LeaseBook:
         self.fenced = False
         self._ahead_ns = int(AHEAD_NS * (0.4 + 0.4 * jitter))
         self._limits: BudgetLimits | None = None
-        self._paths: dict[BudgetPath, _Path] = {}
+        self._paths: dict[BudgetPath, LeasedPath] = {}
         self._leases: dict[int, Lease] = {}
         self._named: dict[LeaseName, list[Lease]] = {}
         self._unleased: dict[LeaseName, tuple[int, int]] = {}  # needed and minimum, to be asked for
@@ -119,9 +119,9 @@ class LeaseBook:
             path = found
         if path.hard and clock_ns >= self._until_ns:
             return self._miss(path, amount, minimum, requests, clock_ns)
-        if own is not None and own.available < _in_unit(amount, requests, own.unit):
+        if own is not None and own.available < in_unit(amount, requests, own.unit):
             # Its end is known here: what fits in it is all that is asked for.
-            least = _in_unit(minimum, requests, own.unit)
+            least = in_unit(minimum, requests, own.unit)
             if own.unit != Unit.USD_NANOS or own.available < least:
                 return own
             amount = amount._replace(usd_nanos=own.available)
@@ -137,6 +137,18 @@ class LeaseBook:
         if isinstance(held, Hold):
             return held
         return self._less(path, counters, amount, minimum, requests, clock_ns)
+
+    def extend(self, hold: Hold, amount: Amount, *, clock_ns: int) -> bool:
+        """Hold `amount` more, whole or not at all; where it is short, the next message asks for it."""
+        leased = leased_counters(hold)
+        lent = clock_ns < self._until_ns or not any(counter.hard for counter in leased)
+        if lent and hold.extend(usd_nanos=amount.usd_nanos, tokens=amount.tokens) is None:
+            return True
+        for counter in leased:
+            wanted, lease = in_unit(amount, 0, counter.unit), self._leases.get(counter.id)
+            if lease is not None and lease.short_of(wanted, clock_ns):
+                self._waits = True
+        return False
 
     def settle(self, attempt_id: str, hold: Hold, used: Amounts, memo: bytes = b"") -> None:
         """Post what an attempt used, and tell the ledger in the next message. ValueError: closed."""
@@ -181,8 +193,8 @@ class LeaseBook:
         postings = postings or self._packed()
         outstanding = {id: lease.counter.held for id, lease in self._leases.items()}
         for _, hold, used, _ in self._outbox:
-            held = _held(hold)
-            for counter in _leased(hold):
+            held = held_amounts(hold)
+            for counter in leased_counters(hold):
                 unit = counter.unit - 1
                 outstanding[counter.id] += min(held[unit], used[unit])
         return Evidence(self.epoch, postings, tuple(outstanding.items()))
@@ -271,7 +283,7 @@ class LeaseBook:
 
     def _path(
         self, where: BudgetPath, minimum: Amount, requests: int, clock_ns: int
-    ) -> "_Path | Miss":
+    ) -> "LeasedPath | Miss":
         limits = self._limits.on_path(where) if self._limits is not None else ()
         leases: list[Lease] = []
         miss: Miss | None = None
@@ -281,7 +293,7 @@ class LeaseBook:
             if lease is not None:
                 leases.append(lease)
             else:
-                self._ask_first(name, _in_unit(minimum, requests, limit.unit))
+                self._ask_first(name, in_unit(minimum, requests, limit.unit))
                 denied = clock_ns < self._unknown.get(name, 0)
                 if miss is None or denied:
                     miss = Miss(limit, None, denied, self._sequence + 1)
@@ -290,7 +302,7 @@ class LeaseBook:
         if len(self._paths) >= PATHS_MAX:
             self._paths.clear()
         counters = tuple(dict.fromkeys(lease.counter for lease in leases))
-        path = self._paths[where] = _Path(
+        path = self._paths[where] = LeasedPath(
             limits=limits,
             leases=tuple(leases),
             counters=counters,
@@ -315,7 +327,7 @@ class LeaseBook:
 
     def _less(
         self,
-        path: _Path,
+        path: LeasedPath,
         counters: tuple[Counter, ...],
         amount: Amount,
         minimum: Amount,
@@ -326,7 +338,7 @@ class LeaseBook:
             lease
             for lease in path.leases
             if lease.counter.hard
-            and lease.counter.available < _in_unit(amount, requests, lease.counter.unit)
+            and lease.counter.available < in_unit(amount, requests, lease.counter.unit)
         ]
         if all(clock_ns < lease.denied_until_ns for lease in short):
             held = ledger.reserve(
@@ -342,13 +354,13 @@ class LeaseBook:
         return self._miss(path, amount, minimum, requests, clock_ns)
 
     def _miss(
-        self, path: _Path, amount: Amount, minimum: Amount, requests: int, clock_ns: int
+        self, path: LeasedPath, amount: Amount, minimum: Amount, requests: int, clock_ns: int
     ) -> Miss:
         first: Miss | None = None
         for limit, lease in zip(path.limits, path.leases, strict=True):
             counter = lease.counter
-            wanted = _in_unit(amount, requests, counter.unit)
-            least = _in_unit(minimum, requests, counter.unit)
+            wanted = in_unit(amount, requests, counter.unit)
+            least = in_unit(minimum, requests, counter.unit)
             if not counter.hard or counter.available >= wanted:
                 continue
             denied = clock_ns < lease.denied_until_ns and counter.available < least
@@ -360,9 +372,9 @@ class LeaseBook:
             return first
         for lease in dict.fromkeys(path.leases):
             counter = lease.counter
-            wanted = _in_unit(amount, requests, counter.unit)
+            wanted = in_unit(amount, requests, counter.unit)
             if counter.hard and counter.available < wanted:
-                least = _in_unit(minimum, requests, counter.unit)
+                least = in_unit(minimum, requests, counter.unit)
                 lease.minimum = min(lease.minimum, least) if lease.needed else least
                 lease.needed = min(AMOUNT_MAX, lease.needed + wanted)
         self._waits = True
@@ -379,11 +391,11 @@ class LeaseBook:
         postings: list[Posting] = []
         while self._outbox and len(postings) < POSTINGS_MAX:
             attempt_id, hold, used, memo = self._outbox.popleft()
-            leased = _leased(hold)
+            leased = leased_counters(hold)
             ids = tuple(counter.id for counter in leased)
             for counter in leased:
                 self._leases[counter.id].posted += used[counter.unit - 1]
-            postings.append(Posting(attempt_id, ids, _held(hold), used, memo))
+            postings.append(Posting(attempt_id, ids, held_amounts(hold), used, memo))
         return tuple(postings)
 
     def _reports_and_asks(self, clock_ns: int) -> tuple[set[int], list[LeaseAsk]]:
@@ -484,17 +496,3 @@ class LeaseBook:
             named.sort(key=lambda other: other.start_ns)
             self._paths.clear()
         lease.take(grant, clock_ns)
-
-
-def _leased(hold: Hold) -> tuple[Counter, ...]:
-    """Its counters that the ledger knows: without the caller's own."""
-    counters = hold.counters
-    return counters[:-1] if counters and not counters[-1].id else counters
-
-
-def _held(hold: Hold) -> Amounts:
-    return Amounts(hold.usd_nanos, hold.tokens, hold.requests)
-
-
-def _in_unit(amount: Amount, requests: int, unit: int) -> int:
-    return (amount.usd_nanos, amount.tokens, requests)[unit - 1]

@@ -2,12 +2,22 @@
 
 from typing import NamedTuple
 
-from harmost.core.budget.lease import LeaseGrant
-from harmost.core.budget.ledger import Counter
-from harmost.core.budget.nodes import BudgetLimit
+from harmost.core.budget.lease import Amounts, LeaseGrant
+from harmost.core.budget.ledger import Counter, Hold
+from harmost.core.budget.nodes import Amount, BudgetLimit
 from harmost.core.limits import USD_NANOS_MAX
 
-__all__ = ["AMOUNT_MAX", "DENIED_NS", "HOLDS", "Lease", "Miss"]
+__all__ = [
+    "AMOUNT_MAX",
+    "DENIED_NS",
+    "HOLDS",
+    "Lease",
+    "LeasedPath",
+    "Miss",
+    "held_amounts",
+    "in_unit",
+    "leased_counters",
+]
 
 BURN_S = 8  # of what is burnt is kept at hand
 HOLDS = 6  # large attempts, at the least
@@ -97,6 +107,15 @@ class Lease:
             self.busy_ns = clock_ns
         self.settled_seen, self.seen_ns = counter.settled, clock_ns
 
+    def short_of(self, amount: int, clock_ns: int) -> bool:
+        """Note that an answer under way needs `amount`; whether asking for it may help."""
+        counter = self.counter
+        if not counter.hard or counter.available >= amount or clock_ns < self.denied_until_ns:
+            return False
+        self.minimum = min(self.minimum, amount) if self.needed else amount
+        self.needed = max(self.needed, amount)
+        return True
+
     def give_back(self, amount: int) -> None:
         """Make `amount` of what is free the ledger's again; said in the next report."""
         self.returned += amount
@@ -110,6 +129,16 @@ class Lease:
         self.denied_until_ns = clock_ns + DENIED_NS if grant.denied else 0
 
 
+class LeasedPath(NamedTuple):
+    """What one path is charged to, until `until_ns` on the monotonic clock."""
+
+    limits: tuple[BudgetLimit, ...]
+    leases: tuple[Lease, ...]
+    counters: tuple[Counter, ...]
+    hard: bool
+    until_ns: int
+
+
 class Miss(NamedTuple):
     """Nothing is held. `lease` is short, or None where `limit` is not leased here at all.
 
@@ -121,3 +150,19 @@ class Miss(NamedTuple):
     lease: Lease | None
     denied: bool
     sequence: int
+
+
+def leased_counters(hold: Hold) -> tuple[Counter, ...]:
+    """Its counters that the ledger knows: without the caller's own."""
+    counters = hold.counters
+    return counters[:-1] if counters and not counters[-1].id else counters
+
+
+def held_amounts(hold: Hold) -> Amounts:
+    """What `hold` has reserved."""
+    return Amounts(hold.usd_nanos, hold.tokens, hold.requests)
+
+
+def in_unit(amount: Amount, requests: int, unit: int) -> int:
+    """What it takes of a ceiling in `unit`."""
+    return (amount.usd_nanos, amount.tokens, requests)[unit - 1]

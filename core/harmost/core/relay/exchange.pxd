@@ -22,6 +22,7 @@ cdef class AttemptExchange:
     cdef bytes _head         # step_index and attempt_id of each delta, as protobuf writes them
     cdef OutputScan _output_scan
     cdef object _reader
+    cdef object _grow        # asked for more where the answer reaches `_bytes_max`
     cdef int64_t _bytes_max
     cdef bint _id_known
     cdef bint _ended         # by the provider, not by us
@@ -43,6 +44,7 @@ cdef class AttemptExchange:
     cdef int _take_slowly(self) except -1
     cdef int _take(self, list events) except -1
     cdef int _admit(self, const char* text, Py_ssize_t size) except -1
+    cdef int _grown(self, Py_ssize_t size) except -1
     cdef int _release(self) except -1
     cdef int _pass_on(self, bytes text) except -1
     cdef int _send(self, const char* text, Py_ssize_t size) except -1

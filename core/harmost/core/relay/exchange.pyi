@@ -4,6 +4,8 @@ A state machine without I/O, clock or queue; no object is made for a token but t
 out. Which attempt follows is not decided here (core/routing), nor what it costs (core/budget).
 """
 
+from collections.abc import Callable
+
 from harmost.core.chat import FinishReason
 from harmost.core.providers.codec import ProviderError
 from harmost.core.usage import TokenUsage
@@ -44,11 +46,14 @@ class AttemptExchange:
         shortened: bool = False,
         keep_text: bool = False,
         output_scan: OutputScan | None = None,
+        grow: Callable[[int], int] | None = None,
     ) -> None:
         """`output_tokens_max`: what is reserved and asked of the provider, 1 to 2**58.
 
         `shortened`: the budget allowed less than the caller asked for, so "length" means the
-        budget. Raises `NotFound` for an unknown codec.
+        budget. `grow` is asked where the answer has come to so many bytes as it said last, at first
+        with the first text: up to which size may it go on before it is asked again? Less than it
+        is asked with: the answer is cut. Raises `NotFound` for an unknown codec.
         """
 
     next_sequence: int
@@ -91,5 +96,7 @@ class AttemptExchange:
         """
     def finish(self) -> None:
         """The body is over: a failure of kind "broken", unless the answer had ended."""
+    def stop(self) -> None:
+        """Cut it here, unless it has ended already. Text that a scan holds back is dropped."""
     def fail(self, error: ProviderError) -> None:
         """End with `error`, unless it has ended already. Text that a scan holds back is dropped."""

@@ -79,6 +79,7 @@ cdef class AttemptExchange:
         bint shortened=False,
         bint keep_text=False,
         OutputScan output_scan=None,
+        grow=None,
     ):
         if not 0 < output_tokens_max <= TOKENS_MAX:
             raise ValueError(f"output_tokens_max must be in 1..{TOKENS_MAX}: {output_tokens_max}")
@@ -92,7 +93,8 @@ cdef class AttemptExchange:
         sse_open(&self._sse, SSE_LINE_BYTES_MAX)
         self._head = delta_head(step_index, attempt_id.encode())
         self._output_scan = output_scan
-        self._bytes_max = output_tokens_max * TOKEN_BYTES
+        self._grow = grow
+        self._bytes_max = output_tokens_max * TOKEN_BYTES if grow is None else 0
         self._keep_text = keep_text
         self._shortened = shortened
         self.output_tokens_max = output_tokens_max
@@ -142,6 +144,10 @@ cdef class AttemptExchange:
     def fail(self, error) -> None:
         if self.finish_reason is None and self.error is None:
             self.error = error
+
+    def stop(self) -> None:
+        if self.finish_reason is None and self.error is None:
+            self.finish_reason = "budget_exhausted"
 
     cdef int _read(self) except -1:
         cdef int status = SSE_EVENT
@@ -215,7 +221,9 @@ cdef class AttemptExchange:
         # a token is at most TOKEN_BYTES bytes.
         if self.finish_reason is not None or self.error is not None:
             return 0
-        if self.deltas >= self.output_tokens_max or size > self._bytes_max - self.text_bytes:
+        if self.deltas >= self.output_tokens_max or (
+            size > self._bytes_max - self.text_bytes and not self._grown(size)
+        ):
             self.finish_reason = "budget_exhausted"
             return self._release()
         self.deltas += 1
@@ -223,6 +231,15 @@ cdef class AttemptExchange:
         if self._output_scan is None:
             return self._send(text, size)
         return self._pass_on(self._output_scan.pass_on(PyBytes_FromStringAndSize(text, size)))
+
+    cdef int _grown(self, Py_ssize_t size) except -1:
+        """Whether the hold, asked to grow, has room for `size` bytes more."""
+        if self._grow is None:
+            return False
+        self._bytes_max = min(
+            <int64_t>self._grow(self.text_bytes + size), self.output_tokens_max * TOKEN_BYTES
+        )
+        return size <= self._bytes_max - self.text_bytes
 
     cdef int _release(self) except -1:
         """The answer is over: what the output scan holds back may go."""

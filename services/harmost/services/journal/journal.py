@@ -17,6 +17,7 @@ from pathlib import Path
 from harmost.core.audit.framing import encode
 from harmost.core.audit.recovery import Owed, Recovered
 from harmost.core.audit.rows import (
+    AttemptGrown,
     AttemptOpened,
     MissionClosed,
     MissionOpened,
@@ -195,7 +196,7 @@ class Journal:
             why = self._failure or f"{self._buffer_bytes} bytes wait to be written"
         if not why and self._begins(row):
             why = self._failure or self._fullness()
-        if not why and isinstance(row, AttemptOpened):
+        if not why and isinstance(row, AttemptOpened | AttemptGrown):
             why = self._failure
         if why:
             raise _unwritable(why)

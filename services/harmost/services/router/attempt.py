@@ -30,6 +30,7 @@ from harmost.core.budget.price import (
     output_tokens_within,
     worst_case_usd_nanos,
 )
+from harmost.core.budget.progressive import first_piece
 from harmost.core.chat import Generation, Message
 from harmost.core.errors import HarmostError
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind, UpstreamRequest
@@ -40,6 +41,7 @@ from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
 from harmost.services.router.budget import BudgetClient, Held
+from harmost.services.router.growth import PACE, Growth
 from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
@@ -89,6 +91,7 @@ class AttemptPlan:
     stall_s: float | None
     fsync_first: bool
     ceiling: Counter | None = None  # of its mission, all attempts together
+    progressive: bool = False  # it is billed by what is visible, and held for as it comes
 
     @property
     def price_version(self) -> str:
@@ -112,6 +115,7 @@ class Attempt:
         self.plan = plan
         self._tools = tools
         self._held: Held | None = None
+        self._growth: Growth | None = None
         self.output_tokens_max = plan.output_tokens_max
         self.exchange = self._exchange(first_sequence=0, keep_text=False)
         self.warnings: tuple[str, ...] = ()
@@ -124,18 +128,21 @@ class Attempt:
         self.summary: AttemptSummary | None = None
 
     async def reserve(self) -> None:
-        """Hold the worst case, or as much of it as fits and is worth having.
+        """Hold the worst case, or as much of it as fits and is worth having; or its first piece.
 
         Raises `BudgetExhausted` or `ServiceUnavailable`; then nothing is held.
         """
         plan = self.plan
-        worst_case = self._worst_case(plan.output_tokens_max)
+        most, least = plan.output_tokens_max, OUTPUT_TOKENS_MIN
+        grows = plan.progressive and first_piece(PACE, most) < most
+        if grows:
+            most, least = first_piece(PACE, most), least + PACE.slack
         held = await self._tools.budget.reserve(
             plan.attempt_id,
             plan.path,
             plan.model,
-            worst_case,
-            self._worst_case(min(plan.output_tokens_max, OUTPUT_TOKENS_MIN)),
+            self._worst_case(most),
+            self._worst_case(min(most, least)),
             plan.ceiling,
         )
         self._held, self.warnings = held, held.warnings
@@ -144,7 +151,11 @@ class Attempt:
         except HarmostError:
             self._settle(None, None)
             raise
-        self.output_tokens_max = self._output_tokens_within(held.amount)
+        covered = self._output_tokens_within(held.amount)
+        if grows:
+            self._growth = self._growing(held, covered)
+        else:
+            self.output_tokens_max = covered
 
     async def relay(self, listener: Listener, *, keep_text: bool) -> None:
         """Call the provider and pass its answer on to its end; failures end up in `exchange`.
@@ -196,12 +207,19 @@ class Attempt:
             if frames is not None:
                 self.first_token_at_ns = self.first_token_at_ns or time.monotonic_ns()
                 if not self._pass_on(frames) and self._call is not None:
-                    self._call.pause()
+                    self._pause(self._call)
         except Exception:  # the root of a callback: without an end the caller waits for ever
             log.exception("an answer could not be relayed")
             exchange.fail(ProviderError(kind="broken", message="it could not be relayed"))
         if exchange.done:
             self._end()
+
+    def _pause(self, call: UpstreamCall) -> None:
+        # What a provider makes while it is not read is not counted here: all of it must be held.
+        if self._growth is None or self._growth.whole():
+            call.pause()
+        else:
+            self.exchange.stop()
 
     def on_end(self) -> None:
         """The body is over: whole, or broken off."""
@@ -272,12 +290,16 @@ class Attempt:
         return summary
 
     def _settle(self, amount: Amount | None, usage: TokenUsage | None) -> None:
-        held, self._held = self._held, None
+        held, self._held, self._growth = self._holding, None, None
         if held is None:  # INVARIANT: an attempt settles once
             raise RuntimeError(f"attempt `{self.plan.attempt_id}` holds nothing")
         plan = self.plan
         told = Told(plan.path, plan.model, self.started_ns, plan.price_version)
         self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
+
+    @property
+    def _holding(self) -> Held | None:
+        return self._growth.held if self._growth is not None else self._held
 
     async def _usage(self) -> TokenUsage | None:
         """What the provider bills; None where it bills nothing."""
@@ -361,10 +383,24 @@ class Attempt:
             attempt_id=plan.attempt_id,
             first_sequence=first_sequence,
             keep_text=keep_text,
+            grow=self._growth.reach if self._growth is not None else None,
+        )
+
+    def _growing(self, held: Held, covered: int) -> Growth:
+        plan, tools = self.plan, self._tools
+        return Growth(
+            plan.attempt_id,
+            held,
+            budget=tools.budget,
+            journal=tools.journal,
+            price=plan.price,
+            input_tokens_max=plan.input_tokens_max,
+            covered=covered,
+            output_tokens_max=plan.output_tokens_max,
         )
 
     def _summary(self, usage: TokenUsage, amount: Amount | None) -> AttemptSummary:
-        plan, error = self.plan, self.exchange.error
+        plan, error, held = self.plan, self.exchange.error, self._holding
         return AttemptSummary(
             attempt_id=plan.attempt_id,
             model=plan.model,
@@ -377,7 +413,7 @@ class Attempt:
             first_token_ns=self.first_token_ns,
             total_ns=(self._ended_ns or time.monotonic_ns()) - self._clock_ns,
             step_index=plan.step_index,
-            held_usd_nanos=self._held.amount.usd_nanos if self._held is not None else 0,
+            held_usd_nanos=held.amount.usd_nanos if held is not None else 0,
             provider_response_id=self.exchange.response_id,
             price_version=plan.price_version,
         )

@@ -135,6 +135,18 @@ class BudgetClient:
         warns = self._advice(path, found.book).warns
         return found._replace(amount=held, warnings=tuple(map(_warning, warns)))
 
+    def extend(self, attempt_id: str, held: Held, more: Amount) -> Held | None:
+        """`held` and `more`, out of what leases have at hand; None: they have too little now."""
+        if held.book is not None:
+            if not held.book.extend(held.hold, more, clock_ns=time.monotonic_ns()):
+                self._sync.hasten()
+                return None
+        elif held.hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens) is not None:
+            return None
+        amount = held.amount._replace(usd_nanos=held.hold.usd_nanos, tokens=held.hold.tokens)
+        self.held[attempt_id] = amount.usd_nanos
+        return held._replace(amount=amount)
+
     def advice(self, path: BudgetPath) -> Advice:
         """What budgets of `path` ask for before they are used up, by what is known here. No message.
 

@@ -170,6 +170,10 @@ class LedgerSync:
         self._wake.set()
         await waiter
 
+    def hasten(self) -> None:
+        """Send the next message now, if there is something to say."""
+        self._wake.set()
+
     async def ended(self, record_id: str, *, timeout_s: float) -> None:
         """Tell that the call of a record has ended; return once that is known, or after a while."""
         self._ended[record_id] = None

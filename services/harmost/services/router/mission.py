@@ -25,6 +25,7 @@ from harmost.core.audit.rows import (
 from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import BudgetPath, Unit
 from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.progressive import bills_unseen
 from harmost.core.chat import Call
 from harmost.core.errors import (
     BudgetExhausted,
@@ -226,7 +227,9 @@ class Mission:
         failed: list[Attempt] = []
         refused: BudgetExhausted | None = None
         for model in decision.candidates[: self._profile.attempts_max]:
-            attempt = self._attempt(index, step, turn, decision, model)
+            attempt = self._attempt(
+                index, step, turn, decision, model, streamed=not listener.keeps_text
+            )
             try:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
@@ -255,7 +258,14 @@ class Mission:
         raise self._none_left(failed, refused)
 
     def _attempt(
-        self, index: int, step: CompiledStep, turn: Turn, decision: Decision, model: str
+        self,
+        index: int,
+        step: CompiledStep,
+        turn: Turn,
+        decision: Decision,
+        model: str,
+        *,
+        streamed: bool,
     ) -> Attempt:
         catalog, call, profile = self._snapshot.catalog, self.call, self._profile
         spec = catalog.models[model].spec
@@ -279,6 +289,10 @@ class Mission:
             stall_s=stall_s or None,
             fsync_first=profile.audit == "required",
             ceiling=self._ceiling,
+            progressive=streamed
+            and profile.cost.hold == "progressive"
+            and step.output is None  # half of one is of no use
+            and not bills_unseen(spec),
         )
         attempt = Attempt(plan, self._tools.attempt)
         self._attempts.append(attempt)
