@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import uvloop
@@ -28,10 +28,6 @@ from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.journal.journal import Journal
 from harmost.services.journal.shipper import Shipper
-from harmost.services.policy.replay import ReadVectors
-from harmost.services.policy.service import PolicyServicer
-from harmost.services.policy.store import PolicyStore
-from harmost.services.policy.vectors import vectors_of
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.router.budget import BudgetClient
@@ -40,8 +36,6 @@ from harmost.services.router.orphans import Books, adopting
 from harmost.services.router.recovery import recover
 from harmost.services.router.service import RouterServicer
 from harmost.services.router.stats import Stats
-from harmost.services.sandbox.knobs import from_environment
-from harmost.services.sandbox.server import SandboxServer
 from harmost.services.settings import Settings
 from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
@@ -54,6 +48,9 @@ from harmost.services.upstream.client import upstream_client
 from harmost.services.upstream.upstream import Upstream
 from harmost.services.wire.tls import TlsFiles
 from harmost.telemetry.v1 import telemetry_pb2_grpc
+
+if TYPE_CHECKING:
+    from harmost.services.policy.replay import ReadVectors
 
 __all__ = ["SERVICES", "run"]
 
@@ -109,6 +106,10 @@ async def _run(
 
 @asynccontextmanager
 async def _policy(settings: Settings) -> AsyncGenerator[None]:
+    # Here, as in `_sandbox`: what one service alone needs would slow the restart of every other.
+    from harmost.services.policy.service import PolicyServicer
+    from harmost.services.policy.store import PolicyStore
+
     if settings.policy_signing_key is None:
         raise InvalidInput(
             "no policy signing key: give `--policy-signing-key`, or run all with `harmost up`"
@@ -133,11 +134,13 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _vectors(settings: Settings) -> AsyncGenerator[ReadVectors | None]:
+async def _vectors(settings: Settings) -> AsyncGenerator["ReadVectors | None"]:
     """How Policy reads what decisions were made on; None where it was not told whom to ask."""
     if not settings.telemetry_address:
         yield None
         return
+    from harmost.services.policy.vectors import vectors_of
+
     async with channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry:
         yield vectors_of(telemetry, bearer(_service_key(settings)))
 
@@ -242,6 +245,9 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
 
 @asynccontextmanager
 async def _sandbox(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.services.sandbox.knobs import from_environment
+    from harmost.services.sandbox.server import SandboxServer
+
     host, _, port = settings.listen.rpartition(":")
     log_path = settings.data_dir / "sandbox-billing.jsonl"
     server = SandboxServer(log_path, defaults=from_environment(os.environ))

@@ -203,6 +203,19 @@ def test_a_lease_follows_what_is_burnt(rig: Rig) -> None:
     assert rig.lease(LeaseName("org", 1, "day")).target > slow
 
 
+def test_a_lease_is_asked_for_by_who_waits_and_for_as_many_who_come_meanwhile() -> None:
+    rig = Rig(BudgetSpec(limits=(Limit(window="total", usd="100"),)))
+    rig.held()
+    waiting = 0
+    while waiting < 20:
+        waiting += isinstance(rig.reserve(), Miss)
+    rig.sync()
+    admitted = 0
+    while isinstance(rig.reserve(), Hold):
+        admitted += 1
+    assert admitted >= 2 * waiting
+
+
 def test_what_is_idle_goes_back(rig: Rig) -> None:
     rig.settle(rig.held())
     rig.seconds(45)

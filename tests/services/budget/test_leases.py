@@ -185,6 +185,35 @@ async def test_a_journal_that_is_not_whole_proves_its_attempts_only(
     assert await balance(budget) == {"settled": 20, "suspense": 30}
 
 
+async def test_suspense_is_listed_by_router_and_epoch(
+    budget: Any, router: Router, clock: Any
+) -> None:
+    assert not (await budget.call("ListSuspense", pb.ListSuspenseRequest(), "admin")).suspense
+    await router.ask(20)
+    dead = router.epoch
+    await router.register()
+    await router.ask(10)
+    other = Router(budget, "other")
+    await other.register()
+    await other.ask(5)
+    clock.move(seconds=61)
+    await budget.store.run(lambda accounts, now_ns: accounts.leases.expire(now_ns=now_ns))
+    answer = await budget.call("ListSuspense", pb.ListSuspenseRequest(), "admin")
+    assert [(each.router_id, each.epoch, each.ended, each.amount) for each in answer.suspense] == [
+        ("other", 1, False, 5),
+        ("r", dead, True, 20),
+        ("r", dead + 1, False, 10),
+    ]
+    first = answer.suspense[0]
+    assert (first.budget, first.unit, first.window) == ("day", pb.UNIT_USD_NANOS, pb.WINDOW_DAY)
+    of_one = await budget.call("ListSuspense", pb.ListSuspenseRequest(router_id="other"), "admin")
+    assert list(of_one.suspense) == [first]
+    assert not answer.truncated
+    with pytest.raises(Forbidden, match="use the admin key"):
+        await budget.call("ListSuspense", pb.ListSuspenseRequest(), "acme")
+    other.close()
+
+
 async def test_a_person_may_say_that_suspense_was_spent(budget: Any, router: Router) -> None:
     await router.ask(50)
     dead = router.epoch

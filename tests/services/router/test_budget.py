@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +17,7 @@ from harmost.budget.v1 import budget_pb2 as pb
 from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.audit.recovery import Unsettled
 from harmost.core.audit.rows import AttemptClosed, AttemptOpened, AttemptSummary
+from harmost.core.budget.ledger import Hold
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import compile_price
 from harmost.core.errors import AlreadyExists, BudgetExhausted, Conflict, ServiceUnavailable
@@ -29,6 +31,7 @@ from harmost.services.transport import bearer, channel
 
 PATH = BudgetPath("acme/retail", "p")
 KEY = bearer("service")
+SMALL = Amount(10, 1)
 PRICE = compile_price(Price(input="1", output="1"))
 DAY = {"window": "day", "usd": "0.001000000"}  # a million nanodollars
 DOCUMENTS = {"top": ("acme", [DAY]), "leaf": ("acme/retail", [DAY])}
@@ -145,6 +148,26 @@ def router(
     return start
 
 
+class Thief:
+    """Calls that come between the ledger's answer and whoever waits for it, and take all it lent."""
+
+    def __init__(self, client: BudgetClient, *, rounds: float) -> None:
+        self.rounds = 0
+        self._rounds_max = rounds
+        self._sync = client._sync
+        self._wake_waiters = self._sync._wake_waiters
+
+    def steal_first(self, sequence: int) -> None:
+        """In the place of LedgerSync._wake_waiters."""
+        if self._sync.book is not None and self.rounds < self._rounds_max:
+            self.rounds += 1
+            counters = [lease.counter for _, lease in self._sync.book.leases(PATH)]
+            while min(counter.available for counter in counters) >= SMALL.usd_nanos:
+                found = self._sync.book.reserve(PATH, SMALL, SMALL, clock_ns=time.monotonic_ns())
+                assert isinstance(found, Hold)
+        self._wake_waiters(sequence)
+
+
 class Book:
     """What the ledger says."""
 
@@ -222,6 +245,31 @@ async def test_the_limit_is_used_to_its_last_hold(router: Any, book: Book) -> No
         one.settle(last, held, 0)
         await one.told()
         assert (await book.balance())["settled"] == used
+
+
+async def test_who_is_outrun_for_many_rounds_is_not_told_that_the_money_is_used_up(
+    router: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with router() as one:
+        await one.attempt(SMALL.usd_nanos, 0)
+        thief = Thief(one.client, rounds=12)
+        monkeypatch.setattr(one.client._sync, "_wake_waiters", thief.steal_first)
+        while thief.rounds < 12:
+            await asyncio.gather(*(one.reserve(SMALL.usd_nanos) for _ in range(8)))
+
+
+async def test_who_is_outrun_until_its_wait_ends_hears_unavailable(
+    router: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with router() as one:
+        await one.attempt(SMALL.usd_nanos, 0)
+        thief = Thief(one.client, rounds=math.inf)
+        monkeypatch.setattr(one.client._sync, "_wake_waiters", thief.steal_first)
+        monkeypatch.setattr(one.client, "_miss_timeout_s", 0.1)
+        with pytest.raises(ServiceUnavailable, match="other calls took what was lent meanwhile"):
+            while True:
+                await one.reserve(SMALL.usd_nanos)
+        assert thief.rounds
 
 
 async def test_an_unknown_price_is_denied_by_a_hard_budget_of_money(router: Any) -> None:
@@ -348,11 +396,13 @@ async def test_a_journal_of_a_machine_that_died_leaves_the_rest_in_suspense(
 async def test_a_fenced_router_goes_on_in_a_new_epoch_and_loses_nothing(
     router: Any, book: Book, tmp_path: Path
 ) -> None:
-    async with router() as one, router("router-0", tmp_path / "twin" / "router-0") as twin:
-        twin.name = "twin"  # its attempts are its own
+    async with router() as one:
         used: dict[str, int] = {}
         pending = [await one.until_held(1_000) for _ in range(3)]
-        await twin.until_admitted(1_000, 0)  # it has the name now
+        async with router("router-0", tmp_path / "twin" / "router-0") as twin:
+            twin.name = "twin"  # its attempts are its own
+            await twin.until_admitted(1_000, 0)  # it has the name now
+        # It ends: two that both go on take turns with ever longer pauses, which is no part of this.
         for attempt_id, held in pending:
             one.settle(attempt_id, held, 800)
             used[attempt_id] = 800

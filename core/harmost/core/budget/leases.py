@@ -442,7 +442,9 @@ class LeaseBook:
         needed = max(0, lease.needed - free)
         minimum = min(max(0, lease.minimum - free), needed)
         lease.needed = lease.minimum = 0
-        return LeaseAsk(lease.name, max(needed, lease.target - free), needed, minimum)
+        # As much again as waits: as many attempts come while the answer is under way.
+        wanted = min(AMOUNT_MAX, max(2 * needed, lease.target - free))
+        return LeaseAsk(lease.name, wanted, needed, minimum)
 
     def _ask_ahead(self, lease: Lease, asks: list[LeaseAsk], clock_ns: int) -> None:
         named = self._named.get(lease.name)

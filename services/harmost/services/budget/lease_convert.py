@@ -1,6 +1,6 @@
 """Between the messages of SyncLeases and what the accounts ask and answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,10 +10,12 @@ from harmost.core.budget.lease import LeaseAsk, LeaseGrant, LeaseName, LeaseRepo
 from harmost.core.budget.window import Window
 from harmost.core.errors import InvalidInput, Violation
 from harmost.services.budget.convert import WINDOW_NAMES, WINDOWS, amount_of, path_of
-from harmost.services.budget.requests import Closing, KeyClaim, LeaseSync, Proof, Synced
+from harmost.services.budget.requests import Closing, KeyClaim, LeaseSync, Proof, Suspense, Synced
 from harmost.services.convert.usage import usage_from_proto
 
-__all__ = ["claim_of", "pushed", "registered", "sync_of", "synced"]
+__all__ = ["claim_of", "pushed", "registered", "suspense_to_proto", "sync_of", "synced"]
+
+SUSPENSE_MAX = 10_000  # rows of one answer: a megabyte
 
 _STATUS = {
     "applied": pb.SYNC_STATUS_APPLIED,
@@ -102,6 +104,26 @@ def claim_of(request: pb.ClaimKeyRequest) -> KeyClaim:
         record_id=request.record_id,
         router=request.router_id,
         epoch=request.epoch,
+    )
+
+
+def suspense_to_proto(found: Sequence[Suspense]) -> pb.ListSuspenseResponse:
+    """What is in suspense as a message, of which the first SUSPENSE_MAX."""
+    return pb.ListSuspenseResponse(
+        suspense=[
+            pb.Suspense(
+                router_id=each.router,
+                epoch=each.epoch,
+                ended=each.ended,
+                budget=each.name.budget,
+                unit=cast("pb.Unit.ValueType", int(each.name.unit)),
+                window=WINDOWS[each.name.window],
+                window_start=_timestamp(each.start_ns) if each.name.window != "total" else None,
+                amount=each.amount,
+            )
+            for each in found[:SUSPENSE_MAX]
+        ],
+        truncated=len(found) > SUSPENSE_MAX,
     )
 
 

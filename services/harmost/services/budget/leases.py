@@ -12,7 +12,7 @@ from harmost.core.errors import AlreadyExists, Conflict, InvalidInput
 from harmost.services.budget.counters import Account, Counters
 from harmost.services.budget.intake import Charged, Intake
 from harmost.services.budget.ledger import Ledger
-from harmost.services.budget.requests import KeyClaim, LeaseSync, Synced
+from harmost.services.budget.requests import KeyClaim, LeaseSync, Suspense, Synced
 from harmost.services.budget.rows import Entry, EntryKind, KeyRow
 
 __all__ = ["Leases"]
@@ -113,6 +113,23 @@ class Leases:
         ]
         self._write({}, now_ns)
         return entries
+
+    def suspense(self, router: str) -> list[Suspense]:
+        """What `router`, or with "" any Router, left in suspense, by Router and epoch. O(leases)."""
+        return [
+            Suspense(
+                key.router,
+                key.epoch,
+                ended=key.epoch < self._epochs[key.router],
+                name=account.name,
+                start_ns=account.bounds.start_ns,
+                amount=row.left,
+            )
+            for row in sorted(self._escrow.leases(), key=lambda row: row.key)
+            for key in (row.key,)
+            if row.suspended and row.left and router in ("", key.router)
+            for account in (self._counters.account(key.counter),)
+        ]
 
     def claim(self, claim: KeyClaim, *, now_ns: int) -> None:
         """Make a key stand for a call. Conflict, AlreadyExists or InvalidInput where it does already."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harmost.core.budget.lease import LeaseAsk, LeaseReport, SyncAnswer
+from harmost.core.budget.lease import LeaseAsk, LeaseName, LeaseReport, SyncAnswer
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetPath, Unit
 from harmost.core.budget.window import Window, WindowBounds
 from harmost.core.usage import TokenUsage
@@ -22,6 +22,7 @@ __all__ = [
     "Proof",
     "Reservation",
     "Settlement",
+    "Suspense",
     "Synced",
 ]
 
@@ -149,6 +150,17 @@ class Synced(NamedTuple):
 
     answer: SyncAnswer
     refused: tuple[tuple[str, str], ...] = ()
+
+
+class Suspense(NamedTuple):
+    """What an epoch of a Router left of one balance; `ended`: it can be written off."""
+
+    router: str
+    epoch: int
+    ended: bool
+    name: LeaseName
+    start_ns: int
+    amount: int
 
 
 class KeyClaim(NamedTuple):

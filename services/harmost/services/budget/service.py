@@ -31,11 +31,11 @@ from harmost.services.budget.convert import (
     sum_question_of,
     sums_to_proto,
 )
-from harmost.services.budget.lease_convert import claim_of
+from harmost.services.budget.lease_convert import claim_of, suspense_to_proto
 from harmost.services.budget.lease_streams import LeaseStreams
 from harmost.services.budget.report import Position, Report, SumPage, SumQuestion
 from harmost.services.budget.store import BudgetStore
-from harmost.services.interceptors.principal import current_principal
+from harmost.services.interceptors.principal import Principal, current_principal
 
 __all__ = ["BudgetServicer", "LimitsSource"]
 
@@ -237,12 +237,7 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
     async def WriteOffSuspense(
         self, request: pb.WriteOffSuspenseRequest, context: Context
     ) -> pb.WriteOffSuspenseResponse:
-        principal = current_principal()
-        if principal.tenant:
-            raise Forbidden(
-                f"the key belongs to `{principal.tenant}` and a Router's leases to all: use the admin key"
-            )
-        name = principal.name
+        name = _of_the_whole_deployment().name
         entries = await self._store.run(
             lambda accounts, now_ns: accounts.leases.write_off(
                 request.router_id,
@@ -253,6 +248,14 @@ class BudgetServicer(budget_pb2_grpc.BudgetServiceServicer):
             )
         )
         return pb.WriteOffSuspenseResponse(entries=[entry_to_proto(entry) for entry in entries])
+
+    async def ListSuspense(
+        self, request: pb.ListSuspenseRequest, context: Context
+    ) -> pb.ListSuspenseResponse:
+        _of_the_whole_deployment()
+        router = request.router_id
+        found = await self._store.run(lambda accounts, _: accounts.leases.suspense(router))
+        return suspense_to_proto(found)
 
     async def ClaimKey(self, request: pb.ClaimKeyRequest, context: Context) -> pb.ClaimKeyResponse:
         claim = claim_of(request)
@@ -311,3 +314,13 @@ def _narrowed(tenant: str) -> str:
     if not visible(within, tenant):
         raise Forbidden(f"the key belongs to `{within}`: it cannot see `{tenant}`")
     return tenant
+
+
+def _of_the_whole_deployment() -> Principal:
+    """Who calls, where that is nobody's tenant; else Forbidden."""
+    principal = current_principal()
+    if principal.tenant:
+        raise Forbidden(
+            f"the key belongs to `{principal.tenant}` and a Router's leases to all: use the admin key"
+        )
+    return principal

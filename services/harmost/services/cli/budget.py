@@ -3,7 +3,7 @@
 import typer
 
 from harmost.services.cli import serve
-from harmost.services.cli.money import adjust, entries, show, top
+from harmost.services.cli.money import adjust, entries, show, top, write_off
 from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 __all__ = ["app"]
@@ -58,3 +58,4 @@ app.command("top")(top.top)
 app.command("entries")(entries.entries)
 # "-2.50" is an amount, not an option.
 app.command("adjust", context_settings={"ignore_unknown_options": True})(adjust.adjust)
+app.command("write-off")(write_off.write_off)

@@ -37,12 +37,11 @@ __all__ = ["BudgetClient", "Held"]
 
 log = logging.getLogger(__name__)
 
-# A lease that is short is asked for once, and its answer waited for so long at the most. A commit
-# takes milliseconds; beyond this a caller is better served by a denial.
+# For a lease that is short the ledger is waited for so long at the most. A commit takes milliseconds;
+# beyond this a caller is better served by an error, and may try again.
 MISS_TIMEOUT_S = 1.0
 # Where the Budget service is known not to answer.
 MISS_TIMEOUT_CUT_OFF_S = 0.05
-ROUNDS_MAX = 4  # others may take what was granted before who waited for it wakes
 RPC_TIMEOUT_S = 2.0
 
 
@@ -247,14 +246,18 @@ class BudgetClient:
         minimum: Amount,
         own: Counter | None,
     ) -> Held:
-        """Wait for the ledger's word on the lease that is short."""
+        """Wait for the ledger's word on the lease that is short: only its no is a denial.
+
+        Each round is one message. Others may take what one lent, so there are as many as fit in the
+        wait; a lease is asked for so large that one is nearly always enough.
+        """
         timeout_s = MISS_TIMEOUT_CUT_OFF_S if self._sync.cut_off else self._miss_timeout_s
-        rounds = 0
+        heard = False
         try:
             async with asyncio.timeout(timeout_s):
-                while not miss.denied and rounds < ROUNDS_MAX:
-                    rounds += 1
+                while not miss.denied:
                     await self._sync.answered(miss.sequence)
+                    heard = True
                     found = self._reserve_here(path, amount, minimum, own)
                     if isinstance(found, Held):
                         return found
@@ -263,10 +266,7 @@ class BudgetClient:
             found = self._reserve_nowhere(path, amount, minimum, own)
             if isinstance(found, Held):
                 return found
-            raise ServiceUnavailable(
-                f"budget `{miss.limit.budget}` of `{miss.limit.node}` has no lease left here and the "
-                "Budget service does not answer: see that it runs"
-            ) from None
+            raise _not_lent(miss, heard=heard and not self._sync.cut_off) from None
         raise self._denied(miss, minimum)
 
     def _denied(self, miss: Miss, minimum: Amount) -> HarmostError:
@@ -290,6 +290,18 @@ class BudgetClient:
             for limit, lease in book.leases(path)
         )
         return advise(shares, now_ns=time.time_ns())
+
+
+def _not_lent(miss: Miss, *, heard: bool) -> ServiceUnavailable:
+    why = (
+        "other calls took what was lent meanwhile: try again"
+        if heard
+        else "the Budget service does not answer: see that it runs"
+    )
+    limit = miss.limit
+    return ServiceUnavailable(
+        f"budget `{limit.budget}` of `{limit.node}` has no lease left here and {why}"
+    )
 
 
 def _own_exhausted(path: BudgetPath, own: Counter, minimum: Amount) -> HarmostError:
