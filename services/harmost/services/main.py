@@ -110,13 +110,16 @@ async def _policy(settings: Settings) -> AsyncGenerator[None]:
     from harmost.services.policy.service import PolicyServicer
     from harmost.services.policy.store import PolicyStore
 
+    if settings.policy_signing_key is None:
+        raise InvalidInput(
+            "no policy signing key: give `--policy-signing-key`, or run all with `harmost up`"
+        )
+    signer = read_signer(settings.policy_signing_key)
+    _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
             contextlib.closing(PolicyStore(settings.data_dir / "policy.db"))
         )
-        if settings.policy_signing_key is None:
-            raise InvalidInput("no policy signing key: give `--policy-signing-key`")
-        signer = read_signer(settings.policy_signing_key)
         vectors = await stack.enter_async_context(_vectors(settings))
         servicer = PolicyServicer(store, signer, read_vectors=vectors)
         await stack.enter_async_context(servicer.running())
@@ -144,6 +147,7 @@ async def _vectors(settings: Settings) -> AsyncGenerator["ReadVectors | None"]:
 
 @asynccontextmanager
 async def _budget(settings: Settings) -> AsyncGenerator[None]:
+    _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
             contextlib.closing(
@@ -167,6 +171,7 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
+    _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
             contextlib.closing(TelemetryStore(settings.data_dir / "telemetry.db"))
@@ -337,7 +342,9 @@ def _authenticate(
 def _service_key(settings: Settings) -> str:
     path = settings.service_key_file
     if path is None:
-        raise InvalidInput("no service key: give `--service-key-file`")
+        raise InvalidInput(
+            "no service key: give `--service-key-file`, or run all with `harmost up`"
+        )
     return _secret(path, "service")
 
 

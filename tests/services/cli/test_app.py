@@ -161,3 +161,24 @@ def test_a_service_without_its_policy_key_says_which_flag_to_give(
     )
     assert ran.returncode == 1
     assert f"give `{wanted}`" in ran.stderr
+
+
+@pytest.mark.parametrize("service", ["policy", "budget", "telemetry"])
+def test_a_service_without_its_keys_leaves_no_file(
+    harmost: Any, tmp_path: Path, service: str
+) -> None:
+    ran = harmost(service, "--data", str(tmp_path / "data"))
+    assert ran.code == 1
+    assert "harmost up" in ran.err
+    assert not list(tmp_path.rglob("*.db"))
+
+
+def test_tests_at_a_path_that_is_not_there_are_said_to_be_missing(harmost: Any) -> None:
+    ran = harmost("policy", "test", "-f", "nowhere.test.yaml")
+    assert (ran.code, "no file or directory at `nowhere.test.yaml`" in ran.err) == (1, True)
+
+
+def test_explain_charges_the_tenant_of_the_profile(harmost: Any) -> None:
+    examples = str(Path(__file__).parents[3] / "examples")
+    ran = harmost("policy", "explain", "hello", "-f", examples, "--fact", "purpose=social_scoring")
+    assert "denied by prohibited-uses/no-social-scoring" in ran.out

@@ -1,14 +1,16 @@
 """How values are shown: money exact, terminals safe, protos as plain JSON."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from harmost.budget.v1 import budget_pb2
 from harmost.common.v1 import decision_pb2
 from harmost.core.errors import InvalidInput
+from harmost.services.cli import output
 from harmost.services.cli.moments import moment, seconds
-from harmost.services.cli.output import safe, usd
+from harmost.services.cli.output import safe, table, usd
 from harmost.services.cli.plain import plain
 from harmost.telemetry.v1 import telemetry_pb2
 
@@ -61,3 +63,30 @@ def test_spans_and_moments() -> None:
     assert moment("2026-01-01", now=now) == datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.raises(InvalidInput):
         moment("999999999d", now=now)
+
+
+def told(columns: list[str], rows: list[list[str]], right: int, width: int, capsys: Any) -> str:
+    table(columns, rows, right=right)
+    text: str = capsys.readouterr().out
+    assert all(len(one.rstrip()) <= width for one in text.splitlines())
+    return "".join(text.split())
+
+
+def test_a_narrow_terminal_loses_nothing_of_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(output, "WIDTH_NOT_A_TERMINAL", 80)
+    head = ["tenant", "attempts", "tokens", "cost", "share", "debt", "without price", "corrected"]
+    row = ["acme/retail", "1,000", "999,999", "$0.00203515", "98.1 %", "-", "-", "$1.00 (1)"]
+    text = told(head, [row], 7, 80, capsys)
+    assert "\u2026" not in text
+    assert all("".join(cell.split()) in text for cell in row[1:])
+
+
+def test_a_table_too_wide_for_the_terminal_is_told_row_by_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(output, "WIDTH_NOT_A_TERMINAL", 44)
+    rows = [["18eb231e088b5aa2feff6af5867079a7", "acme", "hello", "$0.0010175", "1,000,000"]]
+    text = told(["record", "tenant", "profile", "cost", "tokens"], rows, 2, 44, capsys)
+    assert "record18eb231e088b5aa2feff6af5867079a7tenantacme" in text

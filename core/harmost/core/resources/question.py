@@ -42,6 +42,8 @@ def question(
         found = snapshot.catalog.profiles.get(profile)
         if found is None or not _usable(found.metadata.tenant, tenant):
             raise NotFound(f"mission profile `{profile}` does not exist: list what there is")
+        if "request.tenant" not in given and visible(tenant, found.metadata.tenant):
+            tenant = found.metadata.tenant  # as a Router charges a call that names no tenant
         models = models or tuple(
             dict.fromkeys(model for step in snapshot.steps[profile] for model in step.models)
         )

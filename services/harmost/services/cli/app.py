@@ -37,8 +37,6 @@ RUN, CALL, RULE, SEE = "Run", "Call", "Rule", "See"
 
 app.command("up", rich_help_panel=RUN)(up.up)
 app.command("router", rich_help_panel=RUN)(serve.router)
-app.add_typer(policy.app, name="policy", rich_help_panel=RUN)
-app.add_typer(budget.app, name="budget", rich_help_panel=RUN)
 app.command("telemetry", rich_help_panel=RUN)(serve.telemetry)
 app.command("sandbox", rich_help_panel=RUN)(serve.sandbox)
 
@@ -51,9 +49,11 @@ app.add_typer(trace.app, name="trace", rich_help_panel=CALL)
 app.command("apply", rich_help_panel=RULE)(resources.apply)
 app.command("get", rich_help_panel=RULE)(resources.get)
 app.command("delete", rich_help_panel=RULE)(resources.delete)
+app.add_typer(policy.app, name="policy", rich_help_panel=RULE)
 app.add_typer(keys.app, name="key", rich_help_panel=RULE)
 
 app.command("usage", rich_help_panel=SEE)(usage.usage)
+app.add_typer(budget.app, name="budget", rich_help_panel=SEE)
 app.add_typer(verify.app, name="ledger", rich_help_panel=SEE)
 app.add_typer(prices.app, name="prices", rich_help_panel=SEE)
 app.command("chargeback", rich_help_panel=SEE)(chargeback.chargeback)

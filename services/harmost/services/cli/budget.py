@@ -30,7 +30,7 @@ def budget(
     deployment: serve.Deployment = "",
     supervised: serve.Supervised = False,
 ) -> None:
-    """Run the Budget service alone: it keeps the ledger. With a command: see and correct budgets."""
+    """See and correct budgets. Without a command: run the Budget service alone."""
     if context.invoked_subcommand is not None:
         return
     serve.run(

@@ -23,12 +23,20 @@ def chat(
     system: Annotated[str, typer.Option(help="Instructions before the text.")] = "",
     tenant: Annotated[str, typer.Option(help="Tenant path that is charged.")] = "",
     output_tokens_max: Annotated[int, typer.Option(min=0, help="0: as the profile says.")] = 0,
-    temperature_permille: Annotated[int, typer.Option(min=-1, max=2000, show_default=False)] = -1,
+    temperature_permille: Annotated[
+        int,
+        typer.Option(
+            min=-1, max=2000, show_default=False, help="0 to 2000. -1: as the profile says."
+        ),
+    ] = -1,
     purpose: Annotated[str, typer.Option(help="Claim: what the data is used for.")] = "",
     subject_region: Annotated[str, typer.Option(help="Claim: region of the person.")] = "",
     agent: Annotated[str, typer.Option(help="The agent that calls.")] = "",
     end_user: Annotated[str, typer.Option(help="The person on whose behalf.")] = "",
-    label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A fact for policy; again for more."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for the whole call.")] = 60.0,
     address: options.Address = "",
     key: options.KeyText = "",

@@ -21,9 +21,8 @@ def report(error: BaseException, *, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     told = _told(error)
-    from harmost.services.cli.output import (
-        safe,
-    )  # names in documents may hold what drives terminals
+    # Names in documents may hold what drives terminals.
+    from harmost.services.cli.output import safe
 
     print(f"error: {safe(told['message'])}", file=sys.stderr)
     for field, description in told.get("violations", ()):

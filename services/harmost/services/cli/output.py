@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["console", "emit", "line", "note", "progress", "safe", "table", "usd"]
 
 WIDTH_NOT_A_TERMINAL = 200
+TEXT_WIDTH_MIN = 8  # narrower columns of text cannot be read
+EDGES, GAP = 2, 3  # around and between columns
 # Control characters, C1 included: a model's answer must not drive the terminal. Tab and line end stay.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -59,18 +61,52 @@ def progress(what: str) -> Generator[Callable[[int, int], None]]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: int = 0) -> None:
-    """A table on stdout; the last `right` columns hold numbers."""
+    """A table on stdout; the last `right` columns hold numbers, which are never broken.
+
+    Text is folded, never cut, where the terminal is narrow; where even that is too wide, each row
+    is told as lines of its own.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    cells = [[safe(cell) for cell in row] for row in rows]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", collapse_padding=True)
+    needed = EDGES + GAP * (len(columns) - 1)
     for i, column in enumerate(columns):
         numeric = i >= len(columns) - right
-        made.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
-    for row in rows:
-        made.add_row(*(Text(safe(cell)) for cell in row))
-    console().print(made)
+        width = _width_min(column, [row[i] for row in cells], numeric=numeric)
+        needed += width
+        made.add_column(
+            column, justify="right" if numeric else "left", overflow="fold", min_width=width
+        )
+    out = console()
+    if needed > out.width:
+        _rows_as_lines(out, columns, cells)
+        return
+    for row in cells:
+        made.add_row(*map(Text, row))
+    out.print(made)
+
+
+def _width_min(column: str, cells: Sequence[str], *, numeric: bool) -> int:
+    """How narrow a column may become: words of its head whole, numbers whole."""
+    longest = max(map(len, cells), default=0)
+    head = max(map(len, column.split()), default=0)
+    return max(head, longest if numeric else min(longest, TEXT_WIDTH_MIN))
+
+
+def _rows_as_lines(out: "Console", columns: Sequence[str], cells: list[list[str]]) -> None:
+    from rich.text import Text
+
+    width = max(map(len, columns))
+    for number, row in enumerate(cells):
+        if number:
+            out.print()
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                head = Text(f"{column:{width}}  ", style="bold")
+                out.print(head + Text(cell), soft_wrap=True)
 
 
 def usd(nanos: int) -> str:

@@ -48,7 +48,8 @@ def policy(
     grace: serve.Grace = 10.0,
     supervised: serve.Supervised = False,
 ) -> None:
-    """Run the Policy service alone: it keeps the documents. Subcommands: rules and what runs."""
+    """Test, lint and explain rules; see, replay, roll back and stop what runs. Without a command: run
+    the Policy service alone."""
     if context.invoked_subcommand is not None:
         return
     serve.run(

@@ -30,6 +30,8 @@ def tests_at(paths: list[Path]) -> "list[Source]":
     for path in paths:
         if path.is_dir():
             files += sorted(file for file in path.rglob("*") if is_case_file(file.name))
+        elif not path.is_file():
+            raise InvalidInput(f"no file or directory at `{path}`")
         elif is_case_file(path.name):
             files.append(path)
     if not files:

@@ -61,7 +61,12 @@ def apply(
     for change in answer.changes:
         kind = policy_pb2.ChangeKind.Name(change.change).removeprefix("CHANGE_KIND_").lower()
         print(f"{MARKS.get(kind, '?')} {change.kind} {change.name} {kind}")
-    checked = "valid; nothing is changed" if validate_only else "applied"
+    if not answer.changes:
+        raise InvalidInput(f"no documents in {', '.join(f'`{path}`' for path in file)}: add some")
+    changed = any(one.change != policy_pb2.CHANGE_KIND_UNCHANGED for one in answer.changes)
+    checked = "applied" if changed else "nothing to change"
+    if validate_only:
+        checked = "valid; nothing is changed"
     note(f"{checked}: {len(answer.changes)} documents, generation {answer.generation}")
 
 

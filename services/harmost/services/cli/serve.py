@@ -90,13 +90,31 @@ TlsCa = Annotated[
     ),
 ]
 Policy = Annotated[
-    str, typer.Option("--policy", metavar="HOST:PORT", envvar="HARMOST_POLICY_ADDRESS")
+    str,
+    typer.Option(
+        "--policy",
+        metavar="HOST:PORT",
+        envvar="HARMOST_POLICY_ADDRESS",
+        help="Where Policy listens.",
+    ),
 ]
 Budget = Annotated[
-    str, typer.Option("--budget", metavar="HOST:PORT", envvar="HARMOST_BUDGET_ADDRESS")
+    str,
+    typer.Option(
+        "--budget",
+        metavar="HOST:PORT",
+        envvar="HARMOST_BUDGET_ADDRESS",
+        help="Where Budget listens.",
+    ),
 ]
 Telemetry = Annotated[
-    str, typer.Option("--telemetry", metavar="HOST:PORT", envvar="HARMOST_TELEMETRY_ADDRESS")
+    str,
+    typer.Option(
+        "--telemetry",
+        metavar="HOST:PORT",
+        envvar="HARMOST_TELEMETRY_ADDRESS",
+        help="Where Telemetry listens.",
+    ),
 ]
 RouterName = Annotated[
     str,

@@ -111,7 +111,8 @@ class Gate(grpc.aio.ServerInterceptor):
         if not principal.roles & roles:
             raise Forbidden(
                 f"`{method[1:]}` needs one of the roles {', '.join(sorted(roles))}: "
-                f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}"
+                f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}: "
+                "use the key of a principal that has one"
             )
         return principal
 

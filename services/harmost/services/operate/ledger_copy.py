@@ -46,7 +46,7 @@ GROUP BY key HAVING count(*) > 1 ORDER BY min(sequence)
 
 def ledger_at(path: Path) -> Path:
     """The ledger's file that `path` means: itself, or that of a data directory."""
-    for found in (path, path / NAME, path / "budget" / NAME):
+    for found in (path, path / "budget" / NAME, path / NAME):
         if found.is_file():
             return found
     raise InvalidInput(f"no ledger at `{path}`: name a data directory, or its budget/{NAME}")

@@ -7,23 +7,32 @@ from typing import Any, Self
 
 import grpc
 
-from harmost.client.errors import HarmostError, Unreachable, error_of
+from harmost.client.errors import HarmostError, Unreachable, Unsupported, error_of
 from harmost.client.transport import CHANNEL_OPTIONS, Tls, credentials_of, key_metadata
 
 __all__ = ["PAGES_MAX", "Session", "reaching"]
 
 TIMEOUT_S = 30.0
+NO_METHOD = "Method not found!"  # gRPC's own words, of every server
 PAGES_MAX = 10_000
 
 
 @contextmanager
 def reaching(address: str) -> Generator[None, None, None]:
-    """Say of an `Unreachable` inside which address it was and what to do."""
+    """Say of what nobody answers, or another service does, which address it was and what to do."""
     try:
         yield
     except Unreachable as error:
         raise Unreachable(
             f"nothing answers at `{address}`: is `harmost up` running?", code=error.code
+        ) from error
+    except Unsupported as error:
+        if error.message != NO_METHOD:
+            raise
+        raise Unsupported(
+            f"`{address}` is not the service that answers this: correct `--address`, or leave it "
+            "out to ask the one that `harmost up` wrote down",
+            code=error.code,
         ) from error
 
 

@@ -21,7 +21,7 @@ def question(
     given: Mapping[str, object],
     models: tuple[str, ...],
 ) -> Question:
-    """What the engine is asked; the tenant is the principal's where `given` names none.
+    """What the engine is asked; where `given` names no tenant, it is the one a Router would charge.
 
     Raises as core's `question` does, and Forbidden for a tenant that the principal may not see.
     """
@@ -32,7 +32,7 @@ def question(
         tenant=str(tenant),
         principal=principal.name,
         profile=profile,
-        given={"request.tenant": tenant, **given},
+        given=given,
         models=models,
         now_s=int(time.time()),
     )

@@ -241,7 +241,11 @@ def _charged(
     if not visible(principal.tenant, tenant) or tenant not in snapshot.catalog.tenants:
         raise NotFound(
             f"no tenant `{tenant}` that this key may charge: "
-            f"it may charge `{principal.tenant or 'any tenant'}` and what is below"
+            + (
+                f"it may charge `{principal.tenant}` and what is below"
+                if principal.tenant
+                else "see `harmost get tenants`"
+            )
         )
     if owner and not visible(owner, tenant):
         raise NotFound(f"profile `{request.profile}` is not for tenant `{tenant}`")

@@ -15,6 +15,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from harmost.core.errors import InvalidInput
 from harmost.core.limits import INPUT_BYTES_MAX
 from harmost.services.sandbox import delivery
 from harmost.services.sandbox.anthropic import AnthropicShape
@@ -70,7 +71,13 @@ class SandboxServer:
         try:
             await runner.setup()
             site = web.TCPSite(runner, host, port, backlog=1024)
-            await site.start()
+            try:
+                await site.start()
+            except OSError as error:
+                raise InvalidInput(
+                    f"cannot listen on `{host}:{port}`: {(error.strerror or str(error)).lower()}: "
+                    "stop what listens there or choose another port"
+                ) from error
             yield runner.addresses[0][1]
         finally:
             await runner.cleanup()

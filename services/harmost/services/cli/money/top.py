@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["top"]
 
 BY = ("tenant", "model", "profile", "agent", "end_user")
+# Narrower terminals do without the line of minutes: names and figures come first.
+WIDE_COLUMNS = 120
+NAME_COLUMNS = 16
 MINUTES = 30
 ROWS_MAX = 100
 
@@ -115,13 +118,15 @@ def _table(by: str, burners: list[Burner]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from harmost.services.cli.output import usd
+    from harmost.services.cli.output import console, usd
 
+    wide = console().width >= WIDE_COLUMNS
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    made.add_column(by.replace("_", " "))
+    made.add_column(by.replace("_", " "), overflow="fold", min_width=NAME_COLUMNS)
     for column in ("an hour, at this pace", "last minute", "attempts", "tokens", "half an hour"):
-        made.add_column(column, justify="right", no_wrap=True)
-    made.add_column("by minute", no_wrap=True)
+        made.add_column(column, justify="right", no_wrap=wide)
+    if wide:
+        made.add_column("by minute", no_wrap=True)
     most = max((one.usd_nanos for one in burners), default=0)
     for one in burners:
         style = "bold" if one.usd_nanos and one.usd_nanos == most else ""
@@ -132,7 +137,7 @@ def _table(by: str, burners: list[Burner]) -> "Table":
             f"{one.attempts:,}",
             f"{one.tokens:,}",
             usd(sum(one.by_minute)),
-            spark(one.by_minute),
+            *([spark(one.by_minute)] if wide else ()),
             style=style,
         )
     if not burners:
