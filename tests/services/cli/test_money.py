@@ -106,7 +106,8 @@ def test_chargeback_is_the_sum_of_the_ledgers_rows_in_every_form(at: Any, spent:
 
 def test_chargeback_of_the_first_level_adds_up_what_is_below(at: Any, spent: int) -> None:
     report = at("chargeback", "--month", THIS_MONTH, "--levels", "1", "--json").json
-    assert {line["tenant"] for line in report["lines"]} == {"acme"}
+    # The mesh is the session's: a correction of another test may stand on a line of its own.
+    assert {line["tenant"] for line in report["lines"] if line["attempts"]} == {"acme"}
     other = at("chargeback", "--month", "1999-12", "--json").json
     assert other["lines"] == []
     assert set(other["total"].values()) == {0}
@@ -124,6 +125,11 @@ def test_a_correction_moves_the_balance_and_stands_in_the_report(at: Any, spent:
         found = at("budget", "show", "--json").json
         return next(int(one["settled"]) for one in found if one["name"] == "acme-monthly")
 
+    def corrected() -> tuple[int, int]:
+        total = at("chargeback", "--month", THIS_MONTH, "--json").json["total"]
+        return total["corrections"], total["corrected_usd_nanos"]
+
+    count, nanos = corrected()
     before = settled()
     words = ("budget", "adjust", "acme-monthly", "1.25", "--reason", "a test", "--json")
     made = at(*words, "--idempotency-key", "once").json
@@ -133,8 +139,7 @@ def test_a_correction_moves_the_balance_and_stands_in_the_report(at: Any, spent:
     back = at("budget", "adjust", "acme-monthly", "-1.25", "--reason", "back")
     assert (back.code, settled()) == (0, before)
     assert back.out.startswith("row ")
-    total = at("chargeback", "--month", THIS_MONTH, "--json").json["total"]
-    assert (total["corrections"], total["corrected_usd_nanos"]) == (2, 0)
+    assert corrected() == (count + 2, nanos)
 
 
 @pytest.mark.parametrize(
