@@ -70,7 +70,7 @@ def request(called: Endpoint) -> HttpRequest:
     return called.codec.request(
         UpstreamRequest(
             vendor_model_id="mock",
-            messages=(Message("user", f"#n=009000;p={PACE_US:06d};f=none#"),),
+            messages=(Message.of("user", f"#n=009000;p={PACE_US:06d};f=none#"),),
             output_tokens_max=9_000,
         )
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from harmost.core.chat import FinishReason
 from harmost.core.limits import SSE_LINE_BYTES_MAX
@@ -11,7 +11,9 @@ from harmost.core.providers.codec import (
     Ended,
     Event,
     ProviderError,
+    ReasoningDelta,
     TextDelta,
+    ToolCallDelta,
     UsageReported,
 )
 from harmost.core.providers.registry import codec
@@ -93,6 +95,9 @@ class ParserTwin:
         return self._reader.finish()
 
 
+Piece: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
+
+
 class RelayTwin:
     """Counts and cuts an answer, event by event."""
 
@@ -117,20 +122,21 @@ class RelayTwin:
         """We ended it, not the provider."""
         return self.finish_reason == "budget_exhausted" and not self._ended
 
-    def feed(self, events: Sequence[Event]) -> list[str]:
-        """Texts to send on, in order. Events after the end are ignored."""
-        texts: list[str] = []
+    def feed(self, events: Sequence[Event]) -> list[Piece]:
+        """Pieces to send on, in order. Events after the end are ignored."""
+        pieces: list[Piece] = []
         for event in events:
-            if isinstance(event, TextDelta):
-                if not self.done and event.text and self._admit(event.text):
-                    texts.append(event.text)
+            if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+                empty = isinstance(event, TextDelta) and not event.text
+                if not self.done and not empty and self._admit(_counted(event)):
+                    pieces.append(event)
             elif isinstance(event, UsageReported):
                 self.usage = event.usage
             elif isinstance(event, Ended):
                 self._end(event)
             else:
                 self.fail(event)
-        return texts
+        return pieces
 
     def fail(self, error: ProviderError) -> None:
         """End with `error`, unless it has ended already."""
@@ -190,31 +196,51 @@ class ExchangeTwin(RelayTwin):
         out = b""
         for event in events:
             was_done = self.done
-            texts = self.feed([event])
+            pieces = self.feed([event])
             if self._output_scan is not None:
-                texts = [self._output_scan.pass_on(text.encode()).decode() for text in texts]
+                pieces = [self._scanned(piece, self._output_scan) for piece in pieces]
                 if self.finish_reason is not None and not was_done:
-                    texts.append(self._output_scan.end().decode())
-            out += b"".join(self._frame(text) for text in texts if text)
+                    pieces.append(TextDelta(self._output_scan.end().decode()))
+            out += b"".join(self._frame(piece) for piece in pieces if piece != TextDelta(""))
         return out
 
-    def _frame(self, text: str) -> bytes:
+    def _scanned(self, piece: Piece, scan: OutputScan) -> Piece:
+        if not isinstance(piece, TextDelta):
+            return piece
+        return TextDelta(scan.pass_on(piece.text.encode()).decode())
+
+    def _frame(self, piece: Piece) -> bytes:
         message = delta_message(
-            text,
+            piece,
             sequence=self.next_sequence,
             attempt_id=self.attempt_id,
             step_index=self.step_index,
         )
         self.next_sequence += 1
-        self.text += text
+        self.text += piece.text if isinstance(piece, TextDelta) else ""
         return framed(message)
 
 
-def delta_message(text: str, *, sequence: int, attempt_id: str, step_index: int) -> bytes:
-    """A delta as protobuf writes it."""
+def _counted(piece: Piece) -> str:
+    """What of it counts against the hold."""
+    return piece.name + piece.arguments if isinstance(piece, ToolCallDelta) else piece.text
+
+
+def delta_message(piece: Piece | str, *, sequence: int, attempt_id: str, step_index: int) -> bytes:
+    """A piece of an answer as protobuf writes it; a string is text."""
     response = router_pb2.StreamChatResponse(sequence=sequence)
+    if isinstance(piece, ToolCallDelta):
+        call = response.tool_call_delta
+        call.step_index, call.attempt_id, call.tool_call_index = step_index, attempt_id, piece.index
+        call.call_id, call.name, call.arguments_json = piece.call_id, piece.name, piece.arguments
+        return response.SerializeToString()
     delta = response.delta
-    delta.step_index, delta.attempt_id, delta.text = step_index, attempt_id, text
+    delta.step_index, delta.attempt_id = step_index, attempt_id
+    if isinstance(piece, ReasoningDelta):
+        delta.reasoning.text, delta.reasoning.signature = piece.text, piece.signature
+        delta.reasoning.SetInParent()
+    else:
+        delta.text = piece if isinstance(piece, str) else piece.text
     return response.SerializeToString()
 
 

@@ -162,7 +162,7 @@ class Stage:
             endpoint=endpoint,
             price=None,
             path=BudgetPath("acme", "p", "", ""),
-            messages=(Message("user", "hi"),),
+            messages=(Message.of("user", "hi"),),
             generation=Generation(),
             input_tokens=1,
             input_tokens_max=100,

@@ -1,13 +1,30 @@
 """A call as the mesh thinks of it, free of any wire format: who asks, for what, with which claims."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Call", "Claims", "FinishReason", "Generation", "Message", "MessageRole"]
+__all__ = [
+    "Call",
+    "Claims",
+    "FinishReason",
+    "Generation",
+    "Media",
+    "Message",
+    "MessageRole",
+    "Part",
+    "Reasoning",
+    "ReasoningEffort",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolResult",
+]
 
-MessageRole = Literal["system", "user", "assistant"]
+MessageRole = Literal["system", "user", "assistant", "tool"]
+ReasoningEffort = Literal["", "none", "low", "medium", "high"]
 
 FinishReason = Literal[
     "stop",
@@ -19,21 +36,129 @@ FinishReason = Literal[
 ]
 
 
-class Message(msgspec.Struct, frozen=True):
-    """One message: text parts are joined. Other kinds of parts are refused at admission."""
+class Text(msgspec.Struct, frozen=True):
+    """Words."""
 
-    role: MessageRole
     text: str
 
 
+class Media(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture, a sound or a document: exactly one of `data`, `uri` and `file_id` says where."""
+
+    kind: Literal["image", "audio", "file"]
+    media_type: str = ""  # IANA, such as "image/png"
+    data: bytes = b""
+    uri: str = ""  # that the provider fetches
+    file_id: str = ""  # that the provider keeps
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """The model asks for a tool. `arguments_json` is a JSON object."""
+
+    call_id: str
+    name: str
+    arguments_json: str
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """What the tool answered to the call of this id."""
+
+    call_id: str
+    content: str
+    is_error: bool = False
+
+
+class Reasoning(msgspec.Struct, frozen=True):
+    """What a model shows of its reasoning, with the provider's seal, to be handed back unchanged.
+
+    Without text it is hidden: the seal is all there is.
+    """
+
+    text: str
+    signature: bytes = b""
+
+
+Part: TypeAlias = Text | Media | ToolCall | ToolResult | Reasoning
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message, its parts in order. Calls and reasoning are an assistant's, results a tool's."""
+
+    role: MessageRole
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, role: MessageRole, text: str) -> "Message":
+        """A message that is text alone."""
+        return cls(role, (Text(text),))
+
+    @property
+    def text(self) -> str:
+        """Its words, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    def written(self) -> Iterator[str]:
+        """Everything in it that can be read: words, arguments, results, reasoning shown."""
+        for part in self.parts:
+            match part:
+                case Text(text) | Reasoning(text):
+                    yield text
+                case ToolCall():
+                    yield part.arguments_json
+                case ToolResult():
+                    yield part.content
+                case Media():
+                    pass
+
+    def rewritten(self, text: Callable[[str], str], json: Callable[[str], str]) -> "Message":
+        """The same with each piece of `written` changed: arguments by `json`, the rest by `text`."""
+        return Message(self.role, tuple(_rewritten(part, text, json) for part in self.parts))
+
+
+def _rewritten(part: Part, text: Callable[[str], str], json: Callable[[str], str]) -> Part:
+    match part:
+        case Text():
+            return Text(text(part.text))
+        case ToolCall():
+            return ToolCall(part.call_id, part.name, json(part.arguments_json))
+        case ToolResult():
+            return ToolResult(part.call_id, text(part.content), part.is_error)
+        case Reasoning():
+            words = text(part.text)
+            # A seal on other words than these would be refused.
+            return part if words == part.text else Reasoning(words)
+        case Media():
+            return part
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool that the model may ask for. `parameters_schema_json` is a JSON schema of an object."""
+
+    name: str
+    description: str = ""
+    parameters_schema_json: str = '{"type":"object"}'
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Whether it must ask for one: "named" means `name`. `one_at_a_time`: at most one in an answer."""
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+    one_at_a_time: bool = False
+
+
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """How an answer is made. 0 or None leaves it to the profile, then to the provider."""
+    """How an answer is made. 0, "" or None leaves it to the profile, then to the provider."""
 
     output_tokens_max: int = 0
     temperature_permille: int | None = None
     top_p_permille: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    reasoning_effort: ReasoningEffort = ""
+    output_schema_json: str = ""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):

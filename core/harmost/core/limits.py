@@ -97,6 +97,8 @@ POLICY_ROWS_BYTES_MAX = 8 * 1024 * 1024
 POLICY_VALUES_MAX = 4_096  # values of one fact whose answers are kept
 POLICY_TENANTS_MAX = 4_096  # tenants for which it is kept which rules bind them
 POLICY_CANDIDATES_MAX = 256  # lists of models for which it is kept where rules match
+# Tool calls of one answer; vendors make a handful at once.
+ANSWER_TOOL_CALLS_MAX = 128
 STEPS_MAX = 16
 CANDIDATES_MAX = 64
 # "acme/retail/support" has three levels; each is a counter that every attempt touches.

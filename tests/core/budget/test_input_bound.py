@@ -18,7 +18,7 @@ from harmost.core.errors import BudgetExhausted
 from harmost.core.resources.kinds import Price
 from harmost.core.tokens.estimate import input_tokens_max
 
-HI = (Message("user", "hi"),)
+HI = (Message.of("user", "hi"),)
 
 
 def limit(*, unit: Unit = Unit.USD_NANOS, hard: bool = True) -> BudgetLimit:

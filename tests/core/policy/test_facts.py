@@ -34,7 +34,7 @@ def made_request_facts(**claims: Any) -> dict[str, Any]:
         profile="p",
         tenant="acme/retail",
         principal="app",
-        messages=(Message("user", "hi"),),
+        messages=(Message.of("user", "hi"),),
         claims=Claims(**claims),
         labels={"env": "prod"},
     )
@@ -44,6 +44,7 @@ def made_request_facts(**claims: Any) -> dict[str, Any]:
         data_classes=["email"],
         input_tokens=3,
         input_bytes=2,
+        modalities=["text"],
         output_tokens_max=100,
         tls=True,
     )

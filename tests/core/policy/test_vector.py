@@ -90,6 +90,7 @@ def test_a_real_call_fits_and_is_small() -> None:
         data_classes=["pan"],
         input_tokens=100,
         input_bytes=400,
+        modalities=["text"],
         output_tokens_max=500,
         tls=True,
     )

@@ -1,11 +1,13 @@
 """What policy names is replaced, whole, and counted; all else stays as it was."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmost.core.policy.decision import Redaction
-from harmost.core.privacy.redact import redact
+from harmost.core.privacy.redact import redact, redact_json
 from harmost.core.privacy.scan import find
 
 EMAIL = Redaction(data_class="email", how="label")
@@ -76,3 +78,27 @@ def test_after_labels_nothing_is_left_to_find(pieces: list[str]) -> None:
     redacted, spans = redact(text, [EMAIL, PAN])
     assert find(redacted) == []
     assert sum(spans.values()) == len(find(text))
+
+
+def test_json_stays_json_and_numbers_become_words() -> None:
+    text = '{"to":["bob@example.com",1],"card":4111111111111111,"deep":{"a":"b"},"ok":true}'
+    redacted, spans = redact_json(text, [EMAIL, PAN])
+    assert json.loads(redacted) == {
+        "to": ["[EMAIL]", 1],
+        "card": "[PAN]",
+        "deep": {"a": "b"},
+        "ok": True,
+    }
+    assert spans == {"email": 1, "pan": 1}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ).map(lambda value: json.dumps({"a": value}))
+)
+def test_json_without_a_hit_is_returned_as_it_came(text: str) -> None:
+    redacted, spans = redact_json(text, [Redaction(data_class="iban", how="label")])
+    assert (redacted, spans) == (text, {}) or spans
+    assert redact_json(text, []) == (text, {})

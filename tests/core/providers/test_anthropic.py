@@ -14,6 +14,7 @@ from harmost.core.providers.codec import (
     Ended,
     Event,
     ProviderError,
+    ReasoningDelta,
     TextDelta,
     UpstreamRequest,
     UsageReported,
@@ -56,6 +57,7 @@ ANSWER = (
 EVENTS: list[Event] = [
     UsageReported(TokenUsage(input_tokens=9, output_tokens=1, exact=False)),
     TextDelta("Grüße"),
+    ReasoningDelta(text="hm"),
     TextDelta(", 你好"),
     UsageReported(TokenUsage(input_tokens=9, output_tokens=4)),
     Ended("stop", "msg_1"),
@@ -82,10 +84,10 @@ def test_the_request_takes_the_system_text_out_of_the_messages() -> None:
         UpstreamRequest(
             vendor_model_id="claude-x",
             messages=(
-                Message("system", "be brief"),
-                Message("user", "hi"),
-                Message("user", "there"),
-                Message("system", "be kind"),
+                Message.of("system", "be brief"),
+                Message.of("user", "hi"),
+                Message.of("user", "there"),
+                Message.of("system", "be kind"),
             ),
             output_tokens_max=50,
             generation=Generation(

@@ -75,7 +75,7 @@ def test_the_request_asks_for_a_stream_with_usage_and_a_cap() -> None:
     request = CODEC.request(
         UpstreamRequest(
             vendor_model_id="gpt-x",
-            messages=(Message("system", "be brief"), Message("user", "hi")),
+            messages=(Message.of("system", "be brief"), Message.of("user", "hi")),
             output_tokens_max=50,
             generation=Generation(temperature_permille=700, top_p_permille=0, stop=("x",), seed=3),
         )

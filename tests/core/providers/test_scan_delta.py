@@ -70,7 +70,7 @@ def test_order_space_and_other_fields_do_not_matter(data: bytes) -> None:
         b'{"choices":[{"delta":null}]}',
         b'{"choices":[{"delta":{}}]}',
         b'{"choices":[{"delta":{"content":null,"role":"assistant"}}]}',
-        b'{"choices":[{"delta":{"reasoning_content":"hm"}}]}',
+        b'{"choices":[{"delta":{"reasoning_content":null,"tool_calls":null}}]}',
     ],
 )
 def test_a_chunk_without_text_is_nothing(data: bytes) -> None:
@@ -81,14 +81,27 @@ def test_a_chunk_without_text_is_nothing(data: bytes) -> None:
     "data",
     [
         b'{"type":"ping"}',
-        b'{"type":"content_block_stop","index":0}',
-        b'{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"hm"}}',
+        b'{"type":"content_block_delta","delta":{"type":"citations_delta","citation":{}}}',
         b'{"type":"content_block_delta","delta":null}',
         b'{"type":"content_block_delta"}',
     ],
 )
 def test_an_event_without_text_is_nothing(data: bytes) -> None:
     assert check("anthropic", data) == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"type":"content_block_stop","index":0}',
+        b'{"type":"content_block_start","content_block":{"type":"tool_use"}}',
+        b'{"type":"content_block_delta","delta":{"type":"input_json_delta","partial_json":""}}',
+        b'{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"hm"}}',
+        b'{"type":"content_block_delta","delta":{"type":"signature_delta","signature":"s"}}',
+    ],
+)
+def test_an_event_of_tools_or_reasoning_is_for_the_whole_decoder(data: bytes) -> None:
+    assert check("anthropic", data) is None
 
 
 @pytest.mark.parametrize(
@@ -101,6 +114,10 @@ def test_an_event_without_text_is_nothing(data: bytes) -> None:
         b'{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":1}}',
         b'{"choices":[{"delta":{"content":"x"}}],"error":{"message":"x"}}',
         b'{"choices":[{"delta":{"refusal":"no"}}]}',
+        b'{"choices":[{"delta":{"content":"x","tool_calls":[]}}]}',
+        b'{"choices":[{"delta":{"content":null,"tool_calls":[{"index":0,"id":"c"}]}}]}',
+        b'{"choices":[{"delta":{"content":"","reasoning_content":"hm"}}]}',
+        b'{"choices":[{"delta":{"content":"","reasoning":"hm"}}]}',
         b'{"choices":[{"index":1,"delta":{"content":"x"}}]}',
         b'{"choices":[{"delta":{"content":"x"}},{"index":1,"delta":{"content":"y"}}]}',
         # Twice, or named with an escape: which one counts is the decoder's to say.

@@ -1,5 +1,7 @@
 """One attempt's answer: what goes on and in which bytes, when it is cut, and how it ended."""
 
+import json
+
 import pytest
 from answer_twin import (
     ExchangeTwin,
@@ -16,9 +18,10 @@ from answer_twin import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmost.core.chat import Reasoning, Text, ToolCall
 from harmost.core.errors import NotFound
 from harmost.core.limits import SSE_LINE_BYTES_MAX
-from harmost.core.providers.codec import ProviderError
+from harmost.core.providers.codec import ProviderError, ReasoningDelta, ToolCallDelta
 from harmost.core.relay.exchange import TOKEN_BYTES_MAX, AttemptExchange, OutputScan
 from harmost.core.usage import TokenUsage
 
@@ -109,6 +112,69 @@ def test_messages_are_those_that_protobuf_writes(sequence: int, step_index: int)
             )
         assert sent == expected
         assert one.next_sequence == sequence + 6
+
+
+def openai_chunk(**delta: object) -> bytes:
+    return sse(json.dumps({"choices": [{"delta": delta}]}).encode())
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000])
+@pytest.mark.parametrize("index", [0, 1, 127])
+def test_tool_calls_and_reasoning_are_messages_that_protobuf_writes(size: int, index: int) -> None:
+    text = "é" * size
+    one = AttemptExchange(
+        "openai", output_tokens_max=1_000_000, attempt_id="a", step_index=3, first_sequence=200
+    )
+    call = {"index": index, "id": text, "function": {"name": text, "arguments": text}}
+    sent = one.receive(openai_chunk(tool_calls=[call])) or b""
+    sent += one.receive(openai_chunk(reasoning_content=text + "x")) or b""
+    pieces = (
+        ToolCallDelta(index=index, call_id=text, name=text, arguments=text),
+        ReasoningDelta(text=text + "x"),
+    )
+    assert sent == b"".join(
+        framed(delta_message(piece, sequence=200 + number, attempt_id="a", step_index=3))
+        for number, piece in enumerate(pieces)
+    )
+
+
+def test_a_seal_goes_on_and_is_no_token() -> None:
+    one = exchange("anthropic")
+    seal = {"type": "signature_delta", "signature": "c2VhbA=="}
+    event = {"type": "content_block_delta", "index": 0, "delta": seal}
+    (message,) = messages_of(one.receive(sse(json.dumps(event).encode())) or b"")
+    assert message.delta.reasoning.signature == b"c2VhbA=="
+    assert one.text_bytes == 0
+
+
+def test_all_parts_of_an_answer_are_kept_in_order() -> None:
+    one = exchange()
+    for delta in (
+        {"reasoning_content": "h"},
+        {"reasoning_content": "m"},
+        {"content": "let me "},
+        {"content": "see"},
+        {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a"'}}]},
+        {"tool_calls": [{"index": 1, "id": "c2", "function": {"name": "g"}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]},
+    ):
+        one.receive(openai_chunk(**delta))
+    assert one.parts == (
+        Reasoning("hm"),
+        Text("let me see"),
+        ToolCall("c1", "f", '{"a":1}'),
+        ToolCall("c2", "g", ""),
+    )
+    assert one.text == "let me see"
+
+
+def test_arguments_count_against_the_hold() -> None:
+    one = exchange(tokens_max=2)
+    first = openai_chunk(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f"}}])
+    long = {"index": 0, "function": {"arguments": "x" * 2 * TOKEN_BYTES_MAX}}
+    assert one.receive(first) is not None
+    assert one.receive(openai_chunk(tool_calls=[long])) is None
+    assert (one.finish_reason, one.cut) == ("budget_exhausted", True)
 
 
 def test_several_events_in_one_piece_become_several_messages(name: str) -> None:

@@ -44,6 +44,15 @@ ODD_EVENTS = [
     sse(b'{"type":"content_block_delta","delta":{"text":"\xff"}}'),
     sse(b'{"type":"content_block_start","content_block":{"text":"first"}}'),
     sse(b'{"type":"message_delta","delta":{},"usage":{"input_tokens":3,"output_tokens":2}}'),
+    sse(b'{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"c","function":{"name":"f"}}]}}]}'),
+    sse(b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}'),
+    sse(b'{"choices":[{"delta":{"tool_calls":[{"index":900}]}}]}'),
+    sse(b'{"choices":[{"delta":{"reasoning_content":"hm","content":"so"}}]}'),
+    sse(b'{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t"}}'),
+    sse(b'{"type":"content_block_delta","index":1,"delta":{"partial_json":"{\\"a\\""}}'),
+    sse(b'{"type":"content_block_stop","index":1}'),
+    sse(b'{"type":"content_block_delta","index":2,"delta":{"thinking":"hm"}}'),
+    sse(b'{"type":"content_block_delta","index":2,"delta":{"signature":"c2VhbA=="}}'),
     b": comment\n\n",
     b"\n\n",
     b"data: " + b"x" * (SSE_LINE_BYTES_MAX + 1),
@@ -181,7 +190,14 @@ def check(one: Attempt) -> None:
     assert exchange.text_bytes <= one.tokens_max * TOKEN_BYTES_MAX
     assert len(messages) <= one.tokens_max + 1
     if not one.scanned:
-        assert exchange.text_bytes == len(text.encode())
+        said = [
+            message.delta.text
+            + message.delta.reasoning.text
+            + message.tool_call_delta.name
+            + message.tool_call_delta.arguments_json
+            for message in messages
+        ]
+        assert exchange.text_bytes == len("".join(said).encode())
         assert exchange.deltas == len(messages)
     # No event is lost, doubled or out of order.
     sequences = [message.sequence for message in messages]

@@ -21,7 +21,7 @@ KNOWN = [
 
 
 def test_the_bound_is_bytes_and_what_the_template_adds() -> None:
-    messages = [Message("system", "a"), Message("user", "\u4e2d\U0001f4b3")]
+    messages = [Message.of("system", "a"), Message.of("user", "\u4e2d\U0001f4b3")]
     assert input_tokens_max(messages) == (
         REQUEST_OVERHEAD_TOKENS + 2 * MESSAGE_OVERHEAD_TOKENS + 1 + 3 + 4
     )
@@ -30,7 +30,7 @@ def test_the_bound_is_bytes_and_what_the_template_adds() -> None:
 
 def test_the_bound_holds_for_published_counts() -> None:
     for text, tokens in KNOWN:
-        assert tokens <= input_tokens_max([Message("user", text)]) - REQUEST_OVERHEAD_TOKENS
+        assert tokens <= input_tokens_max([Message.of("user", text)]) - REQUEST_OVERHEAD_TOKENS
 
 
 def test_the_estimate_is_within_a_factor_of_three_of_published_counts() -> None:
@@ -45,7 +45,7 @@ def test_no_text_has_no_tokens() -> None:
 
 def test_lone_surrogates_are_counted() -> None:
     assert estimate("\ud800") == 1
-    assert input_tokens_max([Message("user", "\ud800")]) == (
+    assert input_tokens_max([Message.of("user", "\ud800")]) == (
         REQUEST_OVERHEAD_TOKENS + MESSAGE_OVERHEAD_TOKENS + 3
     )
 
@@ -54,4 +54,4 @@ def test_lone_surrogates_are_counted() -> None:
 def test_the_estimate_grows_with_text_and_stays_below_the_bound(text: str, more: str) -> None:
     assert 0 <= estimate(text) <= estimate(text + more)
     assert estimate(text + more) <= estimate(text) + estimate(more)
-    assert estimate(text) <= input_tokens_max([Message("user", text)])
+    assert estimate(text) <= input_tokens_max([Message.of("user", text)])

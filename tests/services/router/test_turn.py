@@ -100,7 +100,9 @@ def snapshot() -> CompiledSnapshot:
 
 def left(snapshot: CompiledSnapshot, profile: str, cap_usd_nanos: int) -> tuple[str, ...]:
     """The candidates that remain under the profile's ceiling and policy's cap."""
-    call = Call(profile=profile, messages=(Message("user", "hi"),), tenant="acme", principal="app")
+    call = Call(
+        profile=profile, messages=(Message.of("user", "hi"),), tenant="acme", principal="app"
+    )
     (step,) = snapshot.steps[profile]
     decision = Decision(
         effect="allow", candidates=step.models, usd_nanos_per_1k_tokens_max=cap_usd_nanos

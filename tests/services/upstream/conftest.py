@@ -139,7 +139,7 @@ class Calls:
         return endpoint.codec.request(
             UpstreamRequest(
                 vendor_model_id="sandbox-small",
-                messages=(Message("user", text),),
+                messages=(Message.of("user", text),),
                 output_tokens_max=99,
             )
         )

@@ -95,11 +95,12 @@ class OutputSchema:
 
     `cel_types` says, for every field that a later `when` can ask about, its dotted path and CEL type:
     {"score": "int", "mood.words": "list(string)"}. Lists of objects, and names that are no
-    identifiers, are not among them.
+    identifiers, are not among them. `json` is the schema as it was declared.
     """
 
-    def __init__(self, node: _Node) -> None:
+    def __init__(self, node: _Node, json: str) -> None:
         self._node = node
+        self.json = json
         self.cel_types: Mapping[str, str] = dict(_cel_types(node, ""))
 
     def parse(self, text: str) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def compile_schema(schema: Mapping[str, Any]) -> OutputSchema:
         compiler.problems.append(SchemaProblem("$", "is no object: give it `type: object`"))
     if compiler.problems:
         raise SchemaRefused(compiler.problems)
-    return OutputSchema(node)
+    return OutputSchema(node, msgspec.json.encode(schema).decode())
 
 
 class _Compiler:

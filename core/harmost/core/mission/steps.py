@@ -63,7 +63,10 @@ class StepsRefused(InvalidDocuments):
 
 
 class CompiledStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that is known to work. `output_tokens_max` is its own or else the profile's."""
+    """A step that is known to work. `output_tokens_max` is its own or else the profile's.
+
+    `last`: tools and schema that a caller sends are for this step.
+    """
 
     name: str
     models: tuple[str, ...]
@@ -71,6 +74,7 @@ class CompiledStep(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int
     when: Expression | None = None
     output: OutputSchema | None = None
+    last: bool = False
 
     def runs(self, outputs: Mapping[str, Mapping[str, Any]]) -> bool:
         """Whether the step runs, given the parsed outputs of the steps that ran, by step name.
@@ -139,6 +143,7 @@ class _Compiler:
                 output_tokens_max=step.output_tokens_max or self._spec.output_tokens_max,
                 when=when,
                 output=output,
+                last=index == len(self._spec.steps or (step,)) - 1,
             )
         )
 

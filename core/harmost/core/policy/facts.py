@@ -113,6 +113,7 @@ def request_facts(
     data_classes: Iterable[str],
     input_tokens: int,
     input_bytes: int,
+    modalities: Iterable[str],
     output_tokens_max: int,
     tls: bool,
 ) -> dict[str, FactValue]:
@@ -138,6 +139,7 @@ def request_facts(
         "decision.human_review": claims.human_review,
         "input.tokens": input_tokens,
         "input.bytes": input_bytes,
+        "input.modalities": list(modalities),
         "output.tokens_max": output_tokens_max,
         "tenant.allowed_purposes": list(tenant.allowed_purposes) if tenant else [],
         "channel.tls": tls,

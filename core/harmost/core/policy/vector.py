@@ -49,6 +49,7 @@ SLOTS = (
     "output.tokens_max",
     "tenant.allowed_purposes",
     "channel.tls",
+    "input.modalities",
 )
 NOT_RECORDED = frozenset({"request.data_subject_id"})
 

@@ -1,12 +1,14 @@
 """Replace data of some classes in a text. What is replaced, and how, is said by policy."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from harmost.core.policy.decision import Redaction
 from harmost.core.privacy.scan import find
 from harmost.core.privacy.span import Span
 
-__all__ = ["redact"]
+__all__ = ["redact", "redact_json"]
 
 _DIGITS_SHOWN = 4
 
@@ -26,6 +28,33 @@ def redact(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[str, i
     for span in spans:
         spans_by_class[span.data_class] = spans_by_class.get(span.data_class, 0) + 1
     return "".join(_pieces(text, spans, how_by_class)), spans_by_class
+
+
+def redact_json(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[str, int]]:
+    """The same of a JSON text, which stays JSON: a number that is replaced becomes a string.
+
+    Names of fields are left as they are. Where nothing is replaced `text` is returned as it came.
+    """
+    redactions = tuple(redactions)
+    spans_by_class: dict[str, int] = {}
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: changed(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [changed(each) for each in value]
+        if value is None or isinstance(value, bool):
+            return value
+        words = value if isinstance(value, str) else str(value)
+        redacted, found = redact(words, redactions)
+        for data_class, count in found.items():
+            spans_by_class[data_class] = spans_by_class.get(data_class, 0) + count
+        return redacted if found else value
+
+    if not redactions or not text:
+        return text, {}
+    rewritten = changed(json.loads(text))
+    return (json.dumps(rewritten, ensure_ascii=False) if spans_by_class else text), spans_by_class
 
 
 def _pieces(text: str, spans: Sequence[Span], how_by_class: Mapping[str, str]) -> Iterable[str]:

@@ -4,19 +4,36 @@ Source: docs.anthropic.com, API reference "Messages" and "Streaming", version 20
 one that takes sampling parameters. Messages of one role in a row go as they are: the API joins them.
 """
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from harmost.core.chat import FinishReason
+from harmost.core.chat import (
+    FinishReason,
+    Generation,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
 from harmost.core.providers.codec import (
     Ended,
     Event,
+    Fit,
     HttpRequest,
     ProviderError,
     ProviderErrorKind,
+    ReasoningDelta,
     TextDelta,
+    ToolCallDelta,
     UpstreamRequest,
     UsageReported,
 )
@@ -80,17 +97,26 @@ class _Message(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
     stop_reason: str | None = None
 
 
 class _Block(msgspec.Struct):
+    type: str = ""
     text: str | None = None
+    id: str | None = None
+    name: str | None = None
+    thinking: str | None = None
+    data: str | None = None
 
 
 class _Frame(msgspec.Struct):
     """Any event of the stream: new kinds may come, so their names are not an enumeration."""
 
     type: str
+    index: int = 0
     message: _Message | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
@@ -109,15 +135,23 @@ _error_decoder = msgspec.json.Decoder(_ErrorBody)
 class AnthropicCodec:
     """`POST /v1/messages`, streamed. The base URL ends before the API version."""
 
+    def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
+        """Sounds have no form; there is no seed."""
+        sounds = (
+            p for m in messages for p in m.parts if isinstance(p, Media) and p.kind == "audio"
+        )
+        return Fit(
+            lacks=("audio",) if any(sounds) else (),
+            drops=("seed",) if generation.seed is not None else (),
+        )
+
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`; system messages become the one `system` text."""
         generation = request.generation
         body: dict[str, object] = {
             "model": request.vendor_model_id,
             "max_tokens": request.output_tokens_max,
-            "messages": [
-                {"role": m.role, "content": m.text} for m in request.messages if m.role != "system"
-            ],
+            "messages": [_message(m) for m in request.messages if m.role != "system"],
             "stream": True,
         }
         system = "\n\n".join(m.text for m in request.messages if m.role == "system")
@@ -129,6 +163,14 @@ class AnthropicCodec:
             body["top_p"] = generation.top_p_permille / 1000
         if generation.stop:
             body["stop_sequences"] = generation.stop
+        if generation.tools:
+            body["tools"] = [_tool(tool) for tool in generation.tools]
+            body["tool_choice"] = _tool_choice(generation.tool_choice)
+        if generation.reasoning_effort:
+            thinks = generation.reasoning_effort != "none"
+            body["thinking"] = {"type": "adaptive" if thinks else "disabled"}
+        if config := _output_config(generation):
+            body["output_config"] = config
         return HttpRequest(
             path="/v1/messages",
             headers={
@@ -167,6 +209,8 @@ class AnthropicReader:
         self.response_id = ""
         self._finish: FinishReason | None = None
         self._usage = _Usage()
+        self._tools: dict[int, int] = {}  # a block's index → which of the answer's calls it is
+        self._without_arguments = False  # of the call that is open
 
     def take(self, data: bytes) -> list[Event]:
         """What one event of the stream means."""
@@ -198,11 +242,15 @@ class AnthropicReader:
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         match frame.type:
             case "content_block_delta":
-                if frame.delta is not None and frame.delta.text:
-                    events.append(TextDelta(frame.delta.text))
+                if frame.delta is not None:
+                    self._said(frame.index, frame.delta, events)
             case "content_block_start":
-                if frame.content_block is not None and frame.content_block.text:
-                    events.append(TextDelta(frame.content_block.text))
+                if frame.content_block is not None:
+                    self._begun(frame.index, frame.content_block, events)
+            case "content_block_stop":
+                if self._without_arguments and frame.index in self._tools:
+                    self._without_arguments = False
+                    events.append(ToolCallDelta(index=self._tools[frame.index], arguments="{}"))
             case "message_start":
                 if frame.message is not None:
                     self.response_id = frame.message.id or ""
@@ -220,6 +268,32 @@ class AnthropicReader:
                 self._end(stated(frame.error, kinds=_KINDS), events)
             case _:
                 pass  # pings, block ends, and kinds to come
+
+    def _begun(self, index: int, block: _Block, events: list[Event]) -> None:
+        if block.text:
+            events.append(TextDelta(block.text))
+        elif block.type == "tool_use":
+            if len(self._tools) >= ANSWER_TOOL_CALLS_MAX:
+                self._end(broken("the answer asks for more tools than can be read"), events)
+                return
+            tool = self._tools.setdefault(index, len(self._tools))
+            self._without_arguments = True
+            events.append(ToolCallDelta(index=tool, call_id=block.id or "", name=block.name or ""))
+        elif block.thinking:
+            events.append(ReasoningDelta(text=block.thinking))
+        elif block.type == "redacted_thinking" and block.data:
+            events.append(ReasoningDelta(signature=block.data.encode()))
+
+    def _said(self, index: int, delta: _Delta, events: list[Event]) -> None:
+        if delta.text:
+            events.append(TextDelta(delta.text))
+        elif delta.partial_json and index in self._tools:
+            self._without_arguments = False
+            events.append(ToolCallDelta(index=self._tools[index], arguments=delta.partial_json))
+        elif delta.thinking:
+            events.append(ReasoningDelta(text=delta.thinking))
+        elif delta.signature:
+            events.append(ReasoningDelta(signature=delta.signature.encode()))
 
     def _report(self, usage: _Usage | None, events: list[Event], *, exact: bool) -> None:
         """Lay `usage` over what was said before; until the last word the output is not exact."""
@@ -261,3 +335,77 @@ def _normal(usage: _Usage, *, exact: bool) -> TokenUsage:
         reasoning_output_tokens=details.thinking_tokens or 0,
         exact=exact,
     )
+
+
+def _message(message: Message) -> dict[str, object]:
+    """A message in the vendor's form: what tools answered is said by the user."""
+    role = "user" if message.role == "tool" else message.role
+    if all(isinstance(part, Text) for part in message.parts):
+        return {"role": role, "content": message.text}
+    return {"role": role, "content": [_block(part) for part in message.parts]}
+
+
+def _block(part: Part) -> dict[str, object]:
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Media():
+            kind = "image" if part.kind == "image" else "document"
+            return {"type": kind, "source": _source(part)}
+        case ToolCall(call_id, name, arguments_json):
+            arguments = msgspec.Raw(arguments_json.encode() or b"{}")
+            return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
+        case ToolResult():
+            result: dict[str, object] = {
+                "type": "tool_result",
+                "tool_use_id": part.call_id,
+                "content": part.content,
+            }
+            if part.is_error:
+                result["is_error"] = True
+            return result
+        case Reasoning(text, signature) if text:
+            return {"type": "thinking", "thinking": text, "signature": signature.decode()}
+        case Reasoning():
+            return {"type": "redacted_thinking", "data": part.signature.decode()}
+
+
+def _source(media: Media) -> dict[str, object]:
+    if media.uri:
+        return {"type": "url", "url": media.uri}
+    if media.file_id:
+        return {"type": "file", "file_id": media.file_id}
+    data = b64encode(media.data).decode()
+    return {"type": "base64", "media_type": media.media_type, "data": data}
+
+
+def _tool(tool: Tool) -> dict[str, object]:
+    wire: dict[str, object] = {
+        "name": tool.name,
+        "input_schema": msgspec.Raw(tool.parameters_schema_json.encode()),
+    }
+    if tool.description:
+        wire["description"] = tool.description
+    return wire
+
+
+_CHOICES = {"auto": "auto", "none": "none", "required": "any", "named": "tool"}
+
+
+def _tool_choice(choice: ToolChoice) -> dict[str, object]:
+    wire: dict[str, object] = {"type": _CHOICES[choice.mode]}
+    if choice.mode == "named":
+        wire["name"] = choice.name
+    if choice.one_at_a_time and choice.mode != "none":
+        wire["disable_parallel_tool_use"] = True
+    return wire
+
+
+def _output_config(generation: Generation) -> dict[str, object]:
+    config: dict[str, object] = {}
+    if generation.reasoning_effort not in ("", "none"):
+        config["effort"] = generation.reasoning_effort
+    if generation.output_schema_json:
+        schema = msgspec.Raw(generation.output_schema_json.encode())
+        config["format"] = {"type": "json_schema", "schema": schema}
+    return config

@@ -4,7 +4,7 @@ Codecs are pure: no socket, no clock, no credentials. One file a wire format bes
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -16,10 +16,13 @@ __all__ = [
     "Codec",
     "Ended",
     "Event",
+    "Fit",
     "HttpRequest",
     "ProviderError",
     "ProviderErrorKind",
+    "ReasoningDelta",
     "TextDelta",
+    "ToolCallDelta",
     "UpstreamRequest",
     "UsageReported",
 ]
@@ -49,6 +52,16 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = "standard"
 
 
+class Fit(NamedTuple):
+    """What a wire format cannot say, by the names that `Generation` and `Message` have for it.
+
+    `lacks`: content without which the request would be another one. `drops`: wishes that are left out.
+    """
+
+    lacks: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
+
+
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP POST: path below the provider's base URL, headers without credentials, body."""
 
@@ -61,6 +74,22 @@ class TextDelta(msgspec.Struct, frozen=True):
     """A piece of the answer."""
 
     text: str
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of the reasoning that is shown, or the seal that ends it."""
+
+    text: str = ""
+    signature: bytes = b""
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of the answer's tool call `index`, from 0; id and name come with its first piece."""
+
+    index: int
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 class UsageReported(msgspec.Struct, frozen=True):
@@ -85,7 +114,9 @@ class ProviderError(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
-Event: TypeAlias = TextDelta | UsageReported | Ended | ProviderError
+Event: TypeAlias = (
+    TextDelta | ToolCallDelta | ReasoningDelta | UsageReported | Ended | ProviderError
+)
 
 
 class AnswerReader(Protocol):
@@ -109,6 +140,10 @@ class AnswerReader(Protocol):
 
 class Codec(Protocol):
     """One wire format."""
+
+    def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
+        """What of them cannot be said in this format."""
+        ...
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`."""

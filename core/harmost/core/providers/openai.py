@@ -1,22 +1,38 @@
 """Codec for OpenAI's chat.completions, which vLLM, Ollama, Azure v1 and others speak as well.
 
 Source: openai/openai-openapi, `CreateChatCompletionRequest` and
-`CreateChatCompletionStreamResponse`. Only text, only the first choice.
+`CreateChatCompletionStreamResponse`. Only the first choice. Reasoning in `reasoning_content` (DeepSeek,
+vLLM) or `reasoning` (OpenRouter, Groq); nobody takes it back, so earlier reasoning is left out.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 
-from harmost.core.chat import FinishReason
+from harmost.core.chat import (
+    FinishReason,
+    Generation,
+    Media,
+    Message,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
 from harmost.core.providers.codec import (
     Ended,
     Event,
+    Fit,
     HttpRequest,
     ProviderError,
     ProviderErrorKind,
+    ReasoningDelta,
     TextDelta,
+    ToolCallDelta,
     UpstreamRequest,
     UsageReported,
 )
@@ -41,6 +57,8 @@ _FINISH: Mapping[str, FinishReason] = {
 # How self-hosted servers say that they gave up inside an answer.
 _GAVE_UP = frozenset({"abort", "error"})
 
+_AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+
 _KINDS: Mapping[str, ProviderErrorKind] = {
     "rate_limit_exceeded": "throttled",
     "rate_limit_error": "throttled",
@@ -54,9 +72,23 @@ _KINDS: Mapping[str, ProviderErrorKind] = {
 }
 
 
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: Annotated[int, msgspec.Meta(ge=0, lt=ANSWER_TOOL_CALLS_MAX)] = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
 class _Delta(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -100,12 +132,17 @@ _error_decoder = msgspec.json.Decoder(_ErrorBody)
 class OpenAiCodec:
     """`POST /chat/completions`, streamed, with usage. The base URL ends with the API version."""
 
+    def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
+        """A picture that the provider keeps, a sound or a document elsewhere, have no form."""
+        media = (p for m in messages for p in m.parts if isinstance(p, Media))
+        return Fit(lacks=tuple(dict.fromkeys(why for part in media if (why := _lack(part)))))
+
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`."""
         generation = request.generation
         body: dict[str, object] = {
             "model": request.vendor_model_id,
-            "messages": [{"role": m.role, "content": m.text} for m in request.messages],
+            "messages": [wire for m in request.messages for wire in _messages(m)],
             "max_completion_tokens": request.output_tokens_max,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -118,6 +155,15 @@ class OpenAiCodec:
             body["stop"] = generation.stop
         if generation.seed is not None:
             body["seed"] = generation.seed
+        if generation.reasoning_effort:
+            body["reasoning_effort"] = generation.reasoning_effort
+        if generation.output_schema_json:
+            body["response_format"] = _response_format(generation.output_schema_json)
+        if generation.tools:
+            body["tools"] = [_tool(tool) for tool in generation.tools]
+            body["tool_choice"] = _tool_choice(generation.tool_choice)
+            if generation.tool_choice.one_at_a_time:
+                body["parallel_tool_calls"] = False
         if request.service_tier != "standard":
             body["service_tier"] = request.service_tier
         return HttpRequest(
@@ -200,9 +246,7 @@ class OpenAiReader:
         if choice.index != 0 or self.over:
             return
         if choice.delta is not None:
-            text = choice.delta.content or choice.delta.refusal
-            if text:
-                events.append(TextDelta(text))
+            events += _said(choice.delta)
         if choice.finish_reason in _GAVE_UP:
             self._end(broken(f"the provider gave up: `{choice.finish_reason}`"), events)
         elif choice.finish_reason is not None:
@@ -233,3 +277,99 @@ class OpenAiReader:
     def _end(self, event: Event, events: list[Event]) -> None:
         self.over = True
         events.append(event)
+
+
+def _said(delta: _Delta) -> Iterator[Event]:
+    reasoning = delta.reasoning_content or delta.reasoning
+    if reasoning:
+        yield ReasoningDelta(text=reasoning)
+    text = delta.content or delta.refusal
+    if text:
+        yield TextDelta(text)
+    for call in delta.tool_calls or ():
+        function = call.function or _Function()
+        yield ToolCallDelta(
+            index=call.index,
+            call_id=call.id or "",
+            name=function.name or "",
+            arguments=function.arguments or "",
+        )
+
+
+def _messages(message: Message) -> Iterator[dict[str, object]]:
+    """A message in the vendor's form; several tools' results are a message each."""
+    match message.role:
+        case "tool":
+            for part in message.parts:
+                if isinstance(part, ToolResult):
+                    yield {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
+        case "assistant":
+            calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
+            if calls:
+                yield {"role": "assistant", "content": message.text or None, "tool_calls": calls}
+            else:
+                yield {"role": "assistant", "content": message.text}
+        case _ if any(isinstance(part, Media) for part in message.parts):
+            yield {
+                "role": message.role,
+                "content": [
+                    {"type": "text", "text": part.text} if isinstance(part, Text) else _media(part)
+                    for part in message.parts
+                    if isinstance(part, Text | Media)
+                ],
+            }
+        case _:
+            yield {"role": message.role, "content": message.text}
+
+
+def _call(call: ToolCall) -> dict[str, object]:
+    function = {"name": call.name, "arguments": call.arguments_json}
+    return {"id": call.call_id, "type": "function", "function": function}
+
+
+def _lack(media: Media) -> str:
+    """What chat.completions has no form for."""
+    if media.kind == "image":
+        return "image.file_id" if media.file_id else ""
+    if media.uri:
+        return f"{media.kind}.uri"
+    if media.kind == "file" or not media.file_id:
+        return ""
+    return "audio.file_id"
+
+
+def _media(media: Media) -> dict[str, object]:
+    encoded = b64encode(media.data).decode()
+    url = media.uri or f"data:{media.media_type};base64,{encoded}"
+    match media.kind:
+        case "image":
+            return {"type": "image_url", "image_url": {"url": url}}
+        case "audio":
+            audio_format = _AUDIO_FORMATS.get(media.media_type, media.media_type)
+            return {"type": "input_audio", "input_audio": {"data": encoded, "format": audio_format}}
+        case "file" if media.file_id:
+            return {"type": "file", "file": {"file_id": media.file_id}}
+        case "file":
+            return {"type": "file", "file": {"filename": "document", "file_data": url}}
+
+
+def _tool(tool: Tool) -> dict[str, object]:
+    function: dict[str, object] = {
+        "name": tool.name,
+        "parameters": msgspec.Raw(tool.parameters_schema_json.encode()),
+    }
+    if tool.description:
+        function["description"] = tool.description
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: ToolChoice) -> object:
+    if choice.mode == "named":
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.mode
+
+
+def _response_format(schema_json: str) -> dict[str, object]:
+    """Not `strict`: that takes only schemas without optional fields, and refuses the others."""
+    schema = {"name": "answer", "schema": msgspec.Raw(schema_json.encode())}
+    return {"type": "json_schema", "json_schema": schema}

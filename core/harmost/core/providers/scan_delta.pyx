@@ -37,12 +37,16 @@ ctypedef bint (*FieldReader)(Cursor* cursor, int field, Found* found) noexcept n
 
 
 # OpenAI: {"id", "choices": [{"index": 0, "delta": {"content"}, "finish_reason": null}], ...}
+# A delta that says anything else than text, such as a tool call, is for the whole decoder.
 
 cdef Field[4] CHUNK = [
     Field(b"choices", 7), Field(b"id", 2), Field(b"usage", 5), Field(b"error", 5),
 ]
 cdef Field[3] CHOICE = [Field(b"delta", 5), Field(b"index", 5), Field(b"finish_reason", 13)]
-cdef Field[2] CHOICE_DELTA = [Field(b"content", 7), Field(b"refusal", 7)]
+cdef Field[5] CHOICE_DELTA = [
+    Field(b"content", 7), Field(b"refusal", 7), Field(b"tool_calls", 10),
+    Field(b"reasoning_content", 17), Field(b"reasoning", 9),
+]
 
 
 cdef int scan_openai(
@@ -79,7 +83,7 @@ cdef bint choices(Cursor* cursor, Found* found) noexcept nogil:
 
 cdef bint choice_field(Cursor* cursor, int field, Found* found) noexcept nogil:
     if field == 0:
-        return null(cursor) or members(cursor, CHOICE_DELTA, 2, choice_delta_field, found)
+        return null(cursor) or members(cursor, CHOICE_DELTA, 5, choice_delta_field, found)
     if field == 1:
         return sign(cursor, c'0')  # whatever follows it but a comma or brace is unknown
     return null(cursor)
@@ -97,7 +101,10 @@ cdef Field[6] FRAME = [
     Field(b"type", 4), Field(b"delta", 5), Field(b"message", 7),
     Field(b"content_block", 13), Field(b"usage", 5), Field(b"error", 5),
 ]
-cdef Field[2] FRAME_DELTA = [Field(b"text", 4), Field(b"stop_reason", 11)]
+cdef Field[5] FRAME_DELTA = [
+    Field(b"text", 4), Field(b"stop_reason", 11), Field(b"partial_json", 12),
+    Field(b"thinking", 8), Field(b"signature", 9),
+]
 
 
 cdef int scan_anthropic(
@@ -112,7 +119,7 @@ cdef int scan_anthropic(
     text[0] = found.text
     if is_word(&found.type, b"content_block_delta", 19):
         return DELTA_TEXT if text.size else DELTA_NOTHING
-    if is_word(&found.type, b"ping", 4) or is_word(&found.type, b"content_block_stop", 18):
+    if is_word(&found.type, b"ping", 4):
         return DELTA_NOTHING
     return DELTA_UNKNOWN
 
@@ -121,7 +128,7 @@ cdef bint frame_field(Cursor* cursor, int field, Found* found) noexcept nogil:
     if field == 0:
         return string(cursor, &found.type)
     if field == 1:
-        return null(cursor) or members(cursor, FRAME_DELTA, 2, frame_delta_field, found)
+        return null(cursor) or members(cursor, FRAME_DELTA, 5, frame_delta_field, found)
     return null(cursor)
 
 

@@ -1,6 +1,6 @@
 # One attempt's answer, from upstream bytes to framed messages, for other compiled modules.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from harmost.core.providers.buffer cimport Buffer
 from harmost.core.providers.scan_delta cimport DeltaScan
@@ -17,17 +17,16 @@ cdef class AttemptExchange:
     cdef Sse _sse
     cdef Buffer _out         # framed messages of this turn
     cdef Buffer _plain       # one text without its escapes
-    cdef Buffer _kept        # the answer so far, if it is to be kept
     cdef DeltaScan _scan     # NULL: a codec that only its reader knows
     cdef bytes _head         # step_index and attempt_id of each delta, as protobuf writes them
     cdef OutputScan _output_scan
     cdef object _reader
+    cdef object _kept        # the answer so far, if it is to be kept
     cdef object _grow        # asked for more where the answer reaches `_bytes_max`
     cdef int64_t _bytes_max
     cdef bint _id_known
     cdef bint _ended         # by the provider, not by us
     cdef bint _over          # the provider's stream: nothing more is read
-    cdef bint _keep_text
     cdef bint _shortened
     cdef readonly int64_t deltas
     cdef readonly int64_t text_bytes
@@ -44,7 +43,11 @@ cdef class AttemptExchange:
     cdef int _take_slowly(self) except -1
     cdef int _take(self, list events) except -1
     cdef int _admit(self, const char* text, Py_ssize_t size) except -1
+    cdef bint _fits(self, Py_ssize_t size) except -1
     cdef int _grown(self, Py_ssize_t size) except -1
     cdef int _release(self) except -1
     cdef int _pass_on(self, bytes text) except -1
     cdef int _send(self, const char* text, Py_ssize_t size) except -1
+    cdef int _frame(
+        self, uint8_t tag, bytes fields, uint8_t text_tag, const char* text, Py_ssize_t size
+    ) except -1

@@ -6,7 +6,7 @@ out. Which attempt follows is not decided here (core/routing), nor what it costs
 
 from collections.abc import Callable
 
-from harmost.core.chat import FinishReason
+from harmost.core.chat import FinishReason, Part
 from harmost.core.providers.codec import ProviderError
 from harmost.core.usage import TokenUsage
 
@@ -88,7 +88,10 @@ class AttemptExchange:
         """Their size in UTF-8."""
     @property
     def text(self) -> str:
-        """All that went on to the caller; empty unless `keep_text`."""
+        """All text that went on to the caller; empty unless `keep_text`."""
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that went on to the caller, in order; empty unless `keep_text`."""
     def receive(self, data: bytes) -> bytes | None:
         """Whole gRPC-framed `StreamChatResponse` messages that `data` completes; None: none.
 

@@ -4,13 +4,11 @@ Source: gRPC over HTTP/2, "Length-Prefixed-Message"; protobuf, "Encoding".
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from harmost.core.providers.buffer cimport (
     Buffer,
-    buffer_add,
     buffer_clear,
     buffer_free,
     buffer_reserve,
@@ -35,8 +33,15 @@ from harmost.core.providers.scan_sse cimport (
 )
 
 from harmost.core.limits import SSE_LINE_BYTES_MAX
-from harmost.core.providers.codec import Ended, TextDelta, UsageReported
+from harmost.core.providers.codec import (
+    Ended,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
 from harmost.core.providers.registry import codec
+from harmost.core.relay.kept import Kept
 
 # No vocabulary in use reaches 16 bytes a token over a whole answer; a stream that does is not
 # counted in tokens but in bytes, so that the hold bounds it whatever the provider says.
@@ -44,13 +49,23 @@ cdef int64_t TOKEN_BYTES = 16
 cdef int64_t TOKENS_MAX = 1 << 58  # in bytes still below 2**63
 TOKEN_BYTES_MAX = TOKEN_BYTES
 
-# Tags of harmost.router.v1: StreamChatResponse.sequence, .delta; Delta.step_index, .attempt_id, .text.
+# Tags of harmost.router.v1: StreamChatResponse.sequence, .delta, .tool_call_delta; Delta.step_index,
+# .attempt_id (ToolCallDelta's are the same), .text, .reasoning; Reasoning.text, .signature;
+# ToolCallDelta.tool_call_index, .call_id, .name, .arguments_json.
 cdef enum:
     SEQUENCE_TAG = 0x08
     DELTA_TAG = 0x22
+    TOOL_CALL_DELTA_TAG = 0x2A
     STEP_INDEX_TAG = 0x08
     ATTEMPT_ID_TAG = 0x1A
     TEXT_TAG = 0x22
+    REASONING_TAG = 0x2A
+    REASONING_TEXT_TAG = 0x0A
+    SIGNATURE_TAG = 0x12
+    TOOL_CALL_INDEX_TAG = 0x20
+    CALL_ID_TAG = 0x2A
+    NAME_TAG = 0x32
+    ARGUMENTS_TAG = 0x3A
     PREFIX_BYTES = 5     # gRPC: not compressed, length in 32 bits
     VARINT_BYTES_MAX = 10
 
@@ -95,7 +110,8 @@ cdef class AttemptExchange:
         self._output_scan = output_scan
         self._grow = grow
         self._bytes_max = output_tokens_max * TOKEN_BYTES if grow is None else 0
-        self._keep_text = keep_text
+        if keep_text:
+            self._kept = Kept()
         self._shortened = shortened
         self.output_tokens_max = output_tokens_max
         self.next_sequence = first_sequence
@@ -105,7 +121,6 @@ cdef class AttemptExchange:
         sse_close(&self._sse)
         buffer_free(&self._out)
         buffer_free(&self._plain)
-        buffer_free(&self._kept)
 
     @property
     def done(self) -> bool:
@@ -117,7 +132,11 @@ cdef class AttemptExchange:
 
     @property
     def text(self) -> str:
-        return PyUnicode_DecodeUTF8(self._kept.data, self._kept.size, NULL) if self._kept.size else ""
+        return self._kept.text if self._kept is not None else ""
+
+    @property
+    def parts(self) -> tuple:
+        return self._kept.parts if self._kept is not None else ()
 
     cpdef receive(self, bytes data):
         if data is None:
@@ -198,6 +217,10 @@ cdef class AttemptExchange:
                 if event.text:
                     text = (<str>event.text).encode()
                     self._admit(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            elif kind is ToolCallDelta:
+                self._tool_call(event)
+            elif kind is ReasoningDelta:
+                self._reasoning(event)
             elif kind is UsageReported:
                 self.usage = event.usage
             elif kind is Ended:
@@ -216,21 +239,54 @@ cdef class AttemptExchange:
         self._release()
 
     cdef int _admit(self, const char* text, Py_ssize_t size) except -1:
-        """One piece of the answer: count it, and send it on if the hold has room for it."""
+        """One piece of the answer's text: count it, and send it on if the hold has room for it."""
+        if not self._fits(size):
+            return 0
+        if self._output_scan is None:
+            return self._send(text, size)
+        return self._pass_on(self._output_scan.pass_on(PyBytes_FromStringAndSize(text, size)))
+
+    cdef bint _fits(self, Py_ssize_t size) except -1:
+        """Count a piece of `size` bytes; False: it may not go on, since the answer is over or cut."""
         # INVARIANT: what was sent on fits the hold: each delta is at least one token, and
         # a token is at most TOKEN_BYTES bytes.
         if self.finish_reason is not None or self.error is not None:
-            return 0
+            return False
         if self.deltas >= self.output_tokens_max or (
             size > self._bytes_max - self.text_bytes and not self._grown(size)
         ):
             self.finish_reason = "budget_exhausted"
-            return self._release()
+            self._release()
+            return False
         self.deltas += 1
         self.text_bytes += size
-        if self._output_scan is None:
-            return self._send(text, size)
-        return self._pass_on(self._output_scan.pass_on(PyBytes_FromStringAndSize(text, size)))
+        return True
+
+    def _tool_call(self, delta):
+        """Arguments pass through no output scan: half a JSON text is nothing to replace words in."""
+        cdef bytes arguments = (<str>delta.arguments).encode()
+        cdef bytes name = (<str>delta.name).encode()
+        if not self._fits(PyBytes_GET_SIZE(arguments) + PyBytes_GET_SIZE(name)):
+            return
+        fields = (
+            number_field(TOOL_CALL_INDEX_TAG, delta.index)
+            + bytes_field(CALL_ID_TAG, (<str>delta.call_id).encode())
+            + bytes_field(NAME_TAG, name)
+            + bytes_field(ARGUMENTS_TAG, arguments)
+        )
+        self._frame(TOOL_CALL_DELTA_TAG, fields, 0, NULL, 0)
+        if self._kept is not None:
+            self._kept.tool_call(delta)
+
+    def _reasoning(self, delta):
+        """What the provider shows of it is billed as output. Its seal is no token."""
+        cdef bytes text = (<str>delta.text).encode()
+        if not self._fits(PyBytes_GET_SIZE(text)):
+            return
+        reasoning = bytes_field(REASONING_TEXT_TAG, text) + bytes_field(SIGNATURE_TAG, delta.signature)
+        self._frame(DELTA_TAG, bytes_field(REASONING_TAG, reasoning), 0, NULL, 0)
+        if self._kept is not None:
+            self._kept.reasoning(delta)
 
     cdef int _grown(self, Py_ssize_t size) except -1:
         """Whether the hold, asked to grow, has room for `size` bytes more."""
@@ -253,11 +309,25 @@ cdef class AttemptExchange:
         return self._send(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
     cdef int _send(self, const char* text, Py_ssize_t size) except -1:
-        """Append one message to `_out`: gRPC's prefix, then what protobuf would write."""
+        """A delta of text."""
+        self._frame(DELTA_TAG, None, TEXT_TAG, text, size)
+        if self._kept is not None:
+            self._kept.text_piece(PyBytes_FromStringAndSize(text, size))
+        return 0
+
+    cdef int _frame(
+        self, uint8_t tag, bytes fields, uint8_t text_tag, const char* text, Py_ssize_t size
+    ) except -1:
+        """Append one message to `_out`: gRPC's prefix, then what protobuf would write.
+
+        The event `tag` is the head, then `fields`, or without them `text` as the field `text_tag`.
+        """
         cdef Py_ssize_t head_size = PyBytes_GET_SIZE(self._head)
-        cdef Py_ssize_t delta_size = head_size + 1 + varint_size(size) + size
-        cdef Py_ssize_t message_size = 1 + varint_size(delta_size) + delta_size
+        cdef Py_ssize_t event_size = head_size
+        cdef Py_ssize_t message_size
         cdef uint8_t* out
+        event_size += PyBytes_GET_SIZE(fields) if fields is not None else 1 + varint_size(size) + size
+        message_size = 1 + varint_size(event_size) + event_size
         if self.next_sequence:  # proto3 writes no zeros
             message_size += 1 + varint_size(self.next_sequence)
         if not buffer_reserve(&self._out, PREFIX_BYTES + message_size):
@@ -265,15 +335,29 @@ cdef class AttemptExchange:
         out = write_prefix(<uint8_t*>self._out.data + self._out.size, message_size)
         if self.next_sequence:
             out = write_varint(out, SEQUENCE_TAG, self.next_sequence)
-        out = write_varint(out, DELTA_TAG, delta_size)
+        out = write_varint(out, tag, event_size)
         memcpy(out, PyBytes_AS_STRING(self._head), head_size)
-        out = write_varint(out + head_size, TEXT_TAG, size)
-        memcpy(out, text, size)
+        out += head_size
+        if fields is not None:
+            memcpy(out, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+        else:
+            memcpy(write_varint(out, text_tag, size), text, size)
         self._out.size += PREFIX_BYTES + message_size
         self.next_sequence += 1
-        if self._keep_text and not buffer_add(&self._kept, text, size):
-            raise MemoryError
         return 0
+
+
+cdef bytes number_field(uint8_t tag, int64_t number):
+    """A varint field as protobuf writes it; nothing for 0."""
+    cdef uint8_t[VARINT_BYTES_MAX + 1] field
+    if number == 0:
+        return b""
+    return PyBytes_FromStringAndSize(<char*>field, write_varint(field, tag, number) - field)
+
+
+cdef bytes bytes_field(uint8_t tag, bytes value):
+    """A string or bytes field as protobuf writes it; nothing for an empty one."""
+    return number_field(tag, PyBytes_GET_SIZE(value)) + value if value else b""
 
 
 cdef bytes delta_head(int64_t step_index, bytes attempt_id):

@@ -137,6 +137,9 @@ class ModelSpec(Strict, frozen=True):
     `price`: "auto" takes the built-in list's, by the provider's `base_url` and `vendor_model_id`;
     several prices follow each other by `from`; "unknown", or nothing found: a hard budget denies.
     `service_tier` is asked of the provider with every call. Not "batch": answers are streamed.
+    `capabilities`: "chat", "tools", "vision", "audio", "files", "json_schema", "reasoning", and words
+    of your own for rules. `media_tokens_max`: the most input tokens that one "image", "audio" or "file"
+    can become; without it one is denied under a hard budget.
     """
 
     provider: str
@@ -146,6 +149,7 @@ class ModelSpec(Strict, frozen=True):
     output_tokens_max: int = 4_096
     region: str = ""
     capabilities: tuple[str, ...] = ("chat",)
+    media_tokens_max: dict[Literal["image", "audio", "file"], int] = {}
     price: Price | tuple[Price, ...] | Literal["auto", "unknown"] = "auto"
     service_tier: Literal["standard", "flex", "priority"] = "standard"
     quality: dict[str, int] = {}
@@ -222,6 +226,8 @@ class MissionProfileSpec(Strict, frozen=True):
     """What an application names in a call: models in order of preference, steps, rights, ceilings.
 
     Either `steps`, or `models` (with `system`) as shorthand for one step named "answer".
+    `unsupported_parameters`: a wish that a model does not know, such as `seed`, is left out and reported
+    with the answer ("drop"), or the model is not asked ("refuse").
     """
 
     steps: tuple[Step, ...] = ()
@@ -237,6 +243,7 @@ class MissionProfileSpec(Strict, frozen=True):
     hop: Hop = Hop()
     snapshot_age_max_s: int = 86_400
     audit: Literal["standard", "required"] = "standard"
+    unsupported_parameters: Literal["drop", "refuse"] = "drop"
 
 
 class Redact(Strict, frozen=True, rename={"with_": "with"}):

@@ -40,9 +40,10 @@ def chosen(
     output_tokens_max: int,
     usd_nanos_per_1k_tokens_max: int | None,
     profile: str,
+    unfit: Mapping[str, str] = {},
     cheaper_first: bool = False,
 ) -> tuple[tuple[str, ...], tuple[Exclusion, ...]]:
-    """Candidates to try in order, and those left out: retired, too small, or too dear.
+    """Candidates to try in order, and those left out: `unfit`, retired, too small, or too dear.
 
     The order is that given; with `cheaper_first` by what an attempt may cost, of equal ones as
     given, and those without a price last.
@@ -52,7 +53,7 @@ def chosen(
     kept: list[str] = []
     left_out: list[Exclusion] = []
     for name in candidates:
-        why = _unfit(models[name], input_tokens)
+        why = unfit.get(name, "") or _unfit(models[name], input_tokens)
         if not why and usd_nanos_per_1k_tokens_max is not None:
             why = _too_dear(
                 prices.get(name), input_tokens, output_tokens_max, usd_nanos_per_1k_tokens_max

@@ -91,6 +91,7 @@ class AttemptPlan:
     stall_s: float | None
     fsync_first: bool
     ceiling: Counter | None = None  # of its mission, all attempts together
+    dropped: tuple[str, ...] = ()  # wishes of `generation` that its provider does not take
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
 
     @property

@@ -1,16 +1,22 @@
 """Between the Router's protos and the domain: a request becomes a `Call`, events become messages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.struct_pb2 import Struct
 
-from harmost.core.chat import Call, Claims, FinishReason, Generation, Message, MessageRole
-from harmost.core.errors import Forbidden, InvalidInput, UnsupportedField, Violation
+from harmost.core.chat import Call, Claims, FinishReason, Part
+from harmost.core.errors import Forbidden, UnsupportedField, Violation
 from harmost.router.v1 import router_pb2
 from harmost.services.convert.attempt import attempt_to_proto, outcome_to_proto
 from harmost.services.convert.decision import decision_to_bytes
 from harmost.services.convert.usage import usage_to_proto
 from harmost.services.interceptors.principal import Principal
+from harmost.services.router.content import (
+    AnyChatRequest,
+    generation_of,
+    messages_of,
+    part_to_proto,
+)
 from harmost.services.router.events import (
     Finished,
     Hop,
@@ -20,18 +26,9 @@ from harmost.services.router.events import (
     StepStarted,
 )
 
-__all__ = ["AnyChatRequest", "call_of", "chat_response", "stream_response"]
+__all__ = ["call_of", "chat_response", "stream_response"]
 
-AnyChatRequest = router_pb2.ChatRequest | router_pb2.StreamChatRequest
-
-_AS_IT_IS = Generation()  # most calls leave both out: immutable, so one will do
-_NOTHING_SAID = Claims()
-
-_ROLES: Mapping[int, MessageRole] = {
-    router_pb2.MESSAGE_ROLE_SYSTEM: "system",
-    router_pb2.MESSAGE_ROLE_USER: "user",
-    router_pb2.MESSAGE_ROLE_ASSISTANT: "assistant",
-}
+_NOTHING_SAID = Claims()  # most calls: immutable, so one will do
 
 _FINISH_REASONS: "Mapping[FinishReason, router_pb2.FinishReason.ValueType]" = {
     "stop": router_pb2.FINISH_REASON_STOP,
@@ -49,13 +46,17 @@ def call_of(request: AnyChatRequest, *, principal: Principal, tenant: str) -> Ca
     Raises `UnsupportedField` for what this version does not carry, `Forbidden` for a claim that the
     principal's tenant does not grant.
     """
-    _refuse_unsupported(request)
+    if request.conversation_id:
+        raise UnsupportedField(
+            "`conversation_id` is not carried by this version: leave it out",
+            violations=[Violation("conversation_id", "is not carried by this version")],
+        )
     return Call(
         profile=request.profile,
         tenant=tenant,
         principal=principal.name,
-        messages=tuple(_message(m, index) for index, m in enumerate(request.messages)),
-        generation=_generation(request.generation) if request.HasField("generation") else _AS_IT_IS,
+        messages=messages_of(request),
+        generation=generation_of(request),
         claims=_claims(request.claims, principal) if request.HasField("claims") else _NOTHING_SAID,
         agent_id=request.agent_id,
         end_user_id=request.end_user_id,
@@ -84,57 +85,13 @@ def stream_response(event: MissionEvent, sequence: int) -> router_pb2.StreamChat
     return response
 
 
-def chat_response(text: str, finished: Finished) -> router_pb2.ChatResponse:
+def chat_response(parts: Iterable[Part], finished: Finished) -> router_pb2.ChatResponse:
     """A whole answer."""
-    parts = [router_pb2.Part(text=text)] if text else []
-    response = router_pb2.ChatResponse(parts=parts, finished=_finished(finished))
+    response = router_pb2.ChatResponse(
+        parts=[part_to_proto(part) for part in parts], finished=_finished(finished)
+    )
     _tell_decision(response.finished, finished)
     return response
-
-
-def _refuse_unsupported(request: AnyChatRequest) -> None:
-    if request.tools:
-        raise _unsupported("tools")
-    if request.conversation_id:
-        raise _unsupported("conversation_id")
-    if request.HasField("generation") and request.generation.output_schema_json:
-        raise _unsupported("generation.output_schema_json")
-
-
-def _generation(generation: router_pb2.Generation) -> Generation:
-    has = generation.HasField
-    return Generation(
-        output_tokens_max=generation.output_tokens_max,
-        temperature_permille=(
-            generation.temperature_permille if has("temperature_permille") else None
-        ),
-        top_p_permille=generation.top_p_permille if has("top_p_permille") else None,
-        stop=tuple(generation.stop),
-        seed=generation.seed if has("seed") else None,
-    )
-
-
-def _message(message: router_pb2.Message, index: int) -> Message:
-    role = _ROLES.get(message.role)
-    if role is None:
-        raise _unsupported(f"messages[{index}].role")
-    for number, part in enumerate(message.parts):
-        kind = part.WhichOneof("content")
-        if kind is None:
-            field = f"messages[{index}].parts[{number}]"
-            raise InvalidInput(
-                f"`{field}` is empty: set its text", violations=[Violation(field, "is empty")]
-            )
-        if kind != "text":
-            raise _unsupported(f"messages[{index}].parts[{number}].{kind}")
-    return Message(role, "".join(part.text for part in message.parts))
-
-
-def _unsupported(field: str) -> UnsupportedField:
-    return UnsupportedField(
-        f"`{field}` is not carried by this version: leave it out",
-        violations=[Violation(field, "is not carried by this version")],
-    )
 
 
 def _claims(claims: router_pb2.Claims, principal: Principal) -> Claims:

@@ -26,7 +26,7 @@ from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import BudgetPath, Unit
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.progressive import bills_unseen
-from harmost.core.chat import Call
+from harmost.core.chat import Call, Part
 from harmost.core.errors import (
     BudgetExhausted,
     HarmostError,
@@ -49,6 +49,7 @@ from harmost.services.router.listeners import Listener
 from harmost.services.router.stats import Stats
 from harmost.services.router.turn import (
     Turn,
+    asked,
     choose,
     classify,
     decide,
@@ -140,11 +141,11 @@ class Mission:
         return finished
 
     @property
-    def text(self) -> str:
+    def parts(self) -> tuple[Part, ...]:
         """The answer: of the last step that gave one. Kept only for a listener that wants it."""
         answered = (a for a in reversed(self._attempts) if a.exchange.deltas)
         attempt = next(answered, None)
-        return attempt.exchange.text if attempt is not None else ""
+        return attempt.exchange.parts if attempt is not None else ()
 
     def kill(self, error: Killed) -> None:
         """Have `run` end with `error`, its provider stopped in this turn of the loop."""
@@ -269,6 +270,7 @@ class Mission:
     ) -> Attempt:
         catalog, call, profile = self._snapshot.catalog, self.call, self._profile
         spec = catalog.models[model].spec
+        generation, left_out = asked(turn, step, model, self._snapshot)
         stall_s = profile.hop.stall_ms / 1000 if "stall" in profile.hop.on else 0
         plan = AttemptPlan(
             attempt_id=f"{self.record_id}-{len(self._attempts)}",
@@ -280,7 +282,8 @@ class Mission:
             price=self._snapshot.prices.at(self._now_s())[model],
             path=self._path,
             messages=turn.messages,
-            generation=call.generation,
+            generation=generation,
+            dropped=left_out,
             input_tokens=turn.input_tokens,
             input_tokens_max=turn.input_tokens_max,
             output_tokens_max=min(
@@ -406,6 +409,11 @@ class Mission:
         warnings = [f"rule `{hit.policy}/{hit.rule}` warns: {hit.message}" for hit in warned]
         warnings += [warning for attempt in self._attempts for warning in attempt.warnings]
         sent = [a for a in self._attempts if a.summary and a.summary.outcome != "not_admitted"]
+        warnings += [
+            f"model `{attempt.plan.model}` does not take `{name}`: it was left out"
+            for attempt in sent
+            for name in attempt.plan.dropped
+        ]
         return Finished(
             record=record,
             finish_reason=self._last.finish_reason or "stop",

@@ -24,7 +24,8 @@ from harmost.core.tenants import visible
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.services.interceptors.principal import Principal, current_principal
 from harmost.services.router.admission import InFlight
-from harmost.services.router.convert import AnyChatRequest, call_of, chat_response
+from harmost.services.router.content import AnyChatRequest, input_bytes
+from harmost.services.router.convert import call_of, chat_response
 from harmost.services.router.events import Finished
 from harmost.services.router.listeners import Nobody, listening
 from harmost.services.router.listing import model_info, profile_info
@@ -74,7 +75,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         async with self._admitted(request, context) as mission:
             finished = await mission.run(Nobody())
             _raise_if_broken(finished)
-            return chat_response(mission.text, finished)
+            return chat_response(mission.parts, finished)
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context
@@ -196,11 +197,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 f"`{request.profile}` allows: see that the Policy service runs"
             )
         tenant = _charged(request, principal, profile.metadata.tenant, snapshot)
-        input_bytes = sum(len(p.text.encode()) for m in request.messages for p in m.parts)
+        said_bytes = input_bytes(request)
         input_bytes_max = min(profile.spec.input_bytes_max, INPUT_BYTES_MAX)
-        if input_bytes > input_bytes_max:
+        if said_bytes > input_bytes_max:
             raise InvalidInput(
-                f"the messages are {input_bytes} bytes: "
+                f"the messages are {said_bytes} bytes: "
                 f"profile `{request.profile}` takes at most {input_bytes_max}"
             )
         return call_of(request, principal=principal, tenant=tenant)

@@ -4,7 +4,7 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,21 +13,27 @@ import msgspec
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.budget.thresholds import Throttle
-from harmost.core.chat import Call, Message
+from harmost.core.chat import Call, Generation, Message, Tool, ToolChoice
 from harmost.core.errors import PolicyDenied, RateLimited
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.policy.facts import request_facts
 from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
+from harmost.core.privacy.redact import redact_json
 from harmost.core.privacy.scan import find
+from harmost.core.providers.codec import Fit
+from harmost.core.providers.registry import codec
 from harmost.core.resources.snapshot import CompiledSnapshot
+from harmost.core.routing import fit
 from harmost.core.routing.choose import chosen
 from harmost.core.tenants import ancestors
+from harmost.core.tokens.beyond import estimate_beyond_text, tokens_max_beyond_text
 from harmost.core.tokens.estimate import estimate, input_tokens_max
 
 __all__ = [
     "Turn",
+    "asked",
     "choose",
     "classify",
     "decide",
@@ -40,23 +46,31 @@ __all__ = [
 
 # What each model of the snapshot costs now; None: not known.
 Prices: TypeAlias = Mapping[str, ModelPrice | None]
+_NO_WISHES = msgspec.structs.asdict(Generation())
 # A denial travels in headers, of which clients take 8 KiB.
 OTHER_RULES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Messages and what is known about them. Token counts: `input_tokens` is an estimate."""
+    """Messages and what is known about them. Token counts: `input_tokens` is an estimate.
+
+    Pictures, sounds and documents count no tokens here: how many they are, each model says.
+    """
 
     messages: tuple[Message, ...]
+    generation: Generation
+    modalities: tuple[str, ...]
     data_classes: tuple[str, ...]
     input_bytes: int
     input_tokens: int
 
     @property
     def input_tokens_max(self) -> int:
-        """No vocabulary makes more tokens of these messages."""
-        return input_tokens_max(self.messages)
+        """No vocabulary makes more tokens of this."""
+        return input_tokens_max(self.messages) + tokens_max_beyond_text(
+            self.messages, self.generation
+        )
 
 
 def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, Any]]) -> Turn:
@@ -68,14 +82,39 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
     if outputs:
         results = json.dumps(outputs, ensure_ascii=False, sort_keys=True)
         system = f"{system}\n\nResults of earlier steps: {results}".lstrip()
-    messages = (Message("system", system), *call.messages) if system else call.messages
-    found = {span.data_class for message in messages for span in find(message.text)}
+    messages = (Message.of("system", system), *call.messages) if system else call.messages
+    generation = _generation(call.generation, step)
+    written = [*(text for m in messages for text in m.written()), *_written(generation)]
+    found = {span.data_class for text in written for span in find(text)}
     return Turn(
         messages=messages,
+        generation=generation,
+        modalities=tuple(fit.modalities(messages)),
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
-        input_bytes=sum(len(message.text.encode()) for message in messages),
-        input_tokens=sum(estimate(message.text) for message in messages),
+        input_bytes=sum(len(text.encode()) for text in written),
+        input_tokens=sum(estimate(message.text) for message in messages)
+        + estimate_beyond_text(messages, generation),
     )
+
+
+def _generation(generation: Generation, step: CompiledStep) -> Generation:
+    """What of it is meant for `step`. Where a step declares its output, that is what it gives."""
+    if step.output is None and step.last:
+        return generation
+    schema = step.output.json if step.output is not None else ""
+    if not generation.tools and generation.output_schema_json == schema:
+        return generation
+    return msgspec.structs.replace(
+        generation, tools=(), tool_choice=ToolChoice(), output_schema_json=schema
+    )
+
+
+def _written(generation: Generation) -> Iterator[str]:
+    """What of it the provider reads."""
+    for tool in generation.tools:
+        yield tool.description
+        yield tool.parameters_schema_json
+    yield generation.output_schema_json
 
 
 def decide(
@@ -99,6 +138,7 @@ def decide(
         data_classes=turn.data_classes,
         input_tokens=turn.input_tokens,
         input_bytes=turn.input_bytes,
+        modalities=turn.modalities,
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
@@ -141,18 +181,35 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
     if not decision.redactions:
         return turn, decision
     spans: dict[str, int] = {}
-    messages: list[Message] = []
-    for message in turn.messages:
-        text, replaced = redact_text(message.text, decision.redactions)
-        messages.append(Message(message.role, text))
-        for data_class, count in replaced.items():
+
+    def counted(found: tuple[str, dict[str, int]]) -> str:
+        for data_class, count in found[1].items():
             spans[data_class] = spans.get(data_class, 0) + count
+        return found[0]
+
+    def text(words: str) -> str:
+        return counted(redact_text(words, decision.redactions))
+
+    def json_text(words: str) -> str:
+        return counted(redact_json(words, decision.redactions))
+
+    messages = tuple(message.rewritten(text, json_text) for message in turn.messages)
+    generation = turn.generation
+    if generation.tools or generation.output_schema_json:
+        generation = msgspec.structs.replace(
+            generation,
+            output_schema_json=json_text(generation.output_schema_json),
+            tools=tuple(
+                Tool(tool.name, text(tool.description), json_text(tool.parameters_schema_json))
+                for tool in generation.tools
+            ),
+        )
     redactions = tuple(
         msgspec.structs.replace(redaction, spans=spans.get(redaction.data_class, 0))
         for redaction in decision.redactions
     )
     return (
-        replace(turn, messages=tuple(messages)),
+        replace(turn, messages=messages, generation=generation),
         msgspec.structs.replace(decision, redactions=redactions),
     )
 
@@ -180,6 +237,7 @@ def choose(
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
+        unfit=_unfit(call, step, turn, decision, snapshot),
         cheaper_first=cheaper is not None,
     )
     if not kept:
@@ -190,6 +248,43 @@ def choose(
     return msgspec.structs.replace(
         decision, hits=hits, candidates=kept, exclusions=decision.exclusions + left_out
     )
+
+
+def asked(
+    turn: Turn, step: CompiledStep, model: str, snapshot: CompiledSnapshot
+) -> tuple[Generation, tuple[str, ...]]:
+    """What an attempt of `model` asks for, and by name which wishes it leaves out."""
+    spec, generation = snapshot.catalog.models[model].spec, turn.generation
+    left_out = fit.dropped(spec, _fit(turn, model, snapshot), generation)
+    changed: dict[str, object] = {name: _NO_WISHES[name] for name in left_out}
+    if step.output is not None and "json_schema" not in spec.capabilities:
+        changed["output_schema_json"] = ""  # the step's own: its answer is checked in any case
+    return msgspec.structs.replace(generation, **changed) if changed else generation, left_out
+
+
+def _fit(turn: Turn, model: str, snapshot: CompiledSnapshot) -> Fit:
+    catalog = snapshot.catalog
+    provider = catalog.providers[catalog.models[model].spec.provider].spec
+    return codec(provider.codec).fit(turn.messages, turn.generation)
+
+
+def _unfit(
+    call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
+) -> Mapping[str, str]:
+    """Candidates that cannot be asked this, and why."""
+    needed = fit.needs(turn.messages, turn.generation)
+    if step.output is not None:  # its answer is read by us: a model need not know of schemas
+        needed = tuple(name for name in needed if name != "json_schema")
+    catalog = snapshot.catalog
+    refuses = catalog.profiles[call.profile].spec.unsupported_parameters == "refuse"
+    reasons: dict[str, str] = {}
+    for model in decision.candidates:
+        spec, said = catalog.models[model].spec, _fit(turn, model, snapshot)
+        wishes = fit.dropped(spec, said, turn.generation) if refuses else ()
+        why = fit.unfit(spec, said, needed, wishes)
+        if why:
+            reasons[model] = why
+    return reasons
 
 
 def throttled(throttle: Throttle) -> RateLimited:

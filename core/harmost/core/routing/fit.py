@@ -1,0 +1,52 @@
+"""Whether a model can be asked what a call asks, and which wishes it does not know. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from harmost.core.chat import Generation, Media, Message
+from harmost.core.providers.codec import Fit
+from harmost.core.resources.kinds import ModelSpec
+
+__all__ = ["dropped", "modalities", "needs", "unfit"]
+
+_BY_MEDIA = {"image": "vision", "audio": "audio", "file": "files"}
+
+
+def modalities(messages: Iterable[Message]) -> list[str]:
+    """What the input is made of: "text", and kinds of media in alphabetical order."""
+    kinds = {p.kind for m in messages for p in m.parts if isinstance(p, Media)}
+    return ["text", *sorted(kinds)]
+
+
+def needs(messages: Sequence[Message], generation: Generation) -> tuple[str, ...]:
+    """The capabilities that a model must have for it, beside "chat"."""
+    found = [_BY_MEDIA[kind] for kind in modalities(messages)[1:]]
+    if generation.tools:
+        found.append("tools")
+    if generation.output_schema_json:
+        found.append("json_schema")
+    return tuple(found)
+
+
+def unfit(model: ModelSpec, fit: Fit, needed: Iterable[str], wishes: Sequence[str]) -> str:
+    """Why `model` cannot be asked; "": it can. `wishes` are those that must not be dropped."""
+    if fit.lacks:
+        return f"its provider's format has no form for `{fit.lacks[0]}`"
+    for capability in needed:
+        if capability not in model.capabilities:
+            return (
+                f"the call needs `{capability}`, which its `capabilities` do not name: "
+                "add it if the model can"
+            )
+    if wishes:
+        return (
+            f"it does not take `{wishes[0]}`, and the profile says `unsupported_parameters: refuse`"
+        )
+    return ""
+
+
+def dropped(model: ModelSpec, fit: Fit, generation: Generation) -> tuple[str, ...]:
+    """Wishes of `generation` that an attempt of `model` leaves out."""
+    reasons = generation.reasoning_effort not in ("", "none")
+    if reasons and "reasoning" not in model.capabilities:
+        return (*fit.drops, "reasoning_effort")
+    return fit.drops

@@ -1,0 +1,242 @@
+"""Tools, media, schemas and reasoning in messages, as the official client's own types have them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from answer_twin import ParserTwin, sse
+from anthropic.types.message_create_params import MessageCreateParamsStreaming
+from pydantic import TypeAdapter
+
+from harmost.core.chat import (
+    Generation,
+    Media,
+    Message,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
+from harmost.core.providers.anthropic import AnthropicCodec
+from harmost.core.providers.codec import (
+    Ended,
+    Event,
+    Fit,
+    ProviderError,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UpstreamRequest,
+)
+
+CODEC = AnthropicCodec()
+OFFICIAL: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsStreaming)
+WEATHER = Tool(
+    "weather", "of a place", '{"type":"object","properties":{"place":{"type":"string"}}}'
+)
+PNG = b"\x89PNG\r\n"
+
+
+def body(messages: Sequence[Message] = (), **generation: Any) -> dict[str, Any]:
+    """The body of a request, which the vendor's own types take, and of which they know every field."""
+    request = CODEC.request(
+        UpstreamRequest(
+            vendor_model_id="claude-x",
+            messages=messages or (Message.of("user", "hi"),),
+            output_tokens_max=50,
+            generation=Generation(**generation),
+        )
+    )
+    read: dict[str, Any] = json.loads(request.body)
+    OFFICIAL.validate_python(read)
+    assert read.keys() <= set(OFFICIAL.json_schema()["properties"])
+    return read
+
+
+def test_a_conversation_with_tools_is_said_as_the_vendor_says_it() -> None:
+    said = body(
+        (
+            Message.of("user", "how is it in Bern?"),
+            Message(
+                "assistant",
+                (
+                    Reasoning("hm", b"seal"),
+                    Reasoning("", b"hidden"),
+                    Text("let me see"),
+                    ToolCall("c1", "weather", '{"place":"Bern"}'),
+                ),
+            ),
+            Message("tool", (ToolResult("c1", "rain"), ToolResult("c2", "?", is_error=True))),
+        )
+    )["messages"]
+    assert said == [
+        {"role": "user", "content": "how is it in Bern?"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "seal"},
+                {"type": "redacted_thinking", "data": "hidden"},
+                {"type": "text", "text": "let me see"},
+                {"type": "tool_use", "id": "c1", "name": "weather", "input": {"place": "Bern"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": "rain"},
+                {"type": "tool_result", "tool_use_id": "c2", "content": "?", "is_error": True},
+            ],
+        },
+    ]
+
+
+def test_media_go_inline_by_address_or_by_id() -> None:
+    parts = (
+        Text("see"),
+        Media(kind="image", media_type="image/png", data=PNG),
+        Media(kind="image", uri="https://example.com/a.png"),
+        Media(kind="file", media_type="application/pdf", data=b"%PDF"),
+        Media(kind="file", file_id="file_1"),
+    )
+    (message,) = body((Message("user", parts),))["messages"]
+    assert message["content"] == [
+        {"type": "text", "text": "see"},
+        {
+            "type": "image",
+            "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0K"},
+        },
+        {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="},
+        },
+        {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+    ]
+
+
+def test_what_has_no_form_is_told() -> None:
+    sound = Message("user", (Media(kind="audio", media_type="audio/wav", data=b"RIFF"),))
+    assert CODEC.fit((sound,), Generation()) == Fit(lacks=("audio",))
+    assert CODEC.fit((Message.of("user", "hi"),), Generation(seed=1)) == Fit(drops=("seed",))
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (ToolChoice(), {"type": "auto"}),
+        (ToolChoice("none"), {"type": "none"}),
+        (ToolChoice("required"), {"type": "any"}),
+        (ToolChoice("named", "weather"), {"type": "tool", "name": "weather"}),
+        (ToolChoice(one_at_a_time=True), {"type": "auto", "disable_parallel_tool_use": True}),
+        (ToolChoice("none", one_at_a_time=True), {"type": "none"}),
+    ],
+)
+def test_tools_are_offered(choice: ToolChoice, said: object) -> None:
+    asked = body(tools=(WEATHER, Tool("now")), tool_choice=choice)
+    assert asked["tools"] == [
+        {
+            "name": "weather",
+            "description": "of a place",
+            "input_schema": json.loads(WEATHER.parameters_schema_json),
+        },
+        {"name": "now", "input_schema": {"type": "object"}},
+    ]
+    assert asked["tool_choice"] == said
+
+
+def test_a_schema_and_an_effort_are_asked_for() -> None:
+    asked = body(output_schema_json='{"type":"object"}', reasoning_effort="low")
+    assert asked["output_config"] == {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": {"type": "object"}},
+    }
+    assert asked["thinking"] == {"type": "adaptive"}
+
+
+def test_reasoning_can_be_turned_off() -> None:
+    asked = body(reasoning_effort="none")
+    assert asked["thinking"] == {"type": "disabled"}
+    assert "output_config" not in asked
+
+
+def frame(kind: str, **fields: Any) -> bytes:
+    return sse(json.dumps({"type": kind, **fields}).encode(), event=kind)
+
+
+def begin(index: int, **block: Any) -> bytes:
+    return frame("content_block_start", index=index, content_block=block)
+
+
+def piece(index: int, **delta: Any) -> bytes:
+    return frame("content_block_delta", index=index, delta=delta)
+
+
+def end(index: int) -> bytes:
+    return frame("content_block_stop", index=index)
+
+
+def read(*frames: bytes, reason: str = "tool_use") -> list[Event]:
+    parser = ParserTwin(CODEC)
+    tail = frame("message_delta", delta={"stop_reason": reason}) + frame("message_stop")
+    return [*parser.feed(b"".join(frames) + tail), *parser.finish()]
+
+
+def test_tool_calls_come_in_pieces_and_count_from_nought() -> None:
+    assert read(
+        begin(0, type="text", text=""),
+        piece(0, type="text_delta", text="let me see"),
+        end(0),
+        begin(1, type="tool_use", id="c1", name="weather", input={}),
+        piece(1, type="input_json_delta", partial_json=""),
+        piece(1, type="input_json_delta", partial_json='{"place":'),
+        piece(1, type="input_json_delta", partial_json='"Bern"}'),
+        end(1),
+        begin(2, type="tool_use", id="c2", name="now", input={}),
+        end(2),
+    ) == [
+        TextDelta("let me see"),
+        ToolCallDelta(index=0, call_id="c1", name="weather"),
+        ToolCallDelta(index=0, arguments='{"place":'),
+        ToolCallDelta(index=0, arguments='"Bern"}'),
+        ToolCallDelta(index=1, call_id="c2", name="now"),
+        ToolCallDelta(index=1, arguments="{}"),
+        Ended("tool_calls"),
+    ]
+
+
+def test_reasoning_comes_with_its_seal() -> None:
+    assert read(
+        begin(0, type="thinking", thinking="", signature=""),
+        piece(0, type="thinking_delta", thinking="hm"),
+        piece(0, type="signature_delta", signature="seal"),
+        end(0),
+        begin(1, type="redacted_thinking", data="hidden"),
+        end(1),
+        begin(2, type="text", text=""),
+        piece(2, type="text_delta", text="so"),
+        end(2),
+        reason="end_turn",
+    ) == [
+        ReasoningDelta(text="hm"),
+        ReasoningDelta(signature=b"seal"),
+        ReasoningDelta(signature=b"hidden"),
+        TextDelta("so"),
+        Ended("stop"),
+    ]
+
+
+def test_more_tool_calls_than_can_be_read_break_the_answer() -> None:
+    calls = [begin(n, type="tool_use", id="c", name="f") for n in range(ANSWER_TOOL_CALLS_MAX + 1)]
+    error = read(*calls)[-1]
+    assert isinstance(error, ProviderError)
+    assert error.kind == "broken"
+
+
+def test_arguments_of_no_call_are_read_over() -> None:
+    assert read(piece(7, type="input_json_delta", partial_json="{}"), end(7)) == [
+        Ended("tool_calls")
+    ]
