@@ -22,7 +22,7 @@ run: build/.built ## set up, then start the supervisor on 127.0.0.1:50051
 	@exec harmost up $(ARGS)
 
 test: build/.built ## set up, then run every test (ARGS="-k name" for some)
-	@exec pytest $(ARGS)
+	@exec pytest $(if $(CI),--timeout=600) $(ARGS)
 
 check: build/.built ## lint, format, types, contracts
 	ruff check .

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ async def process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     try:
         yield child
     finally:
-        if child.returncode is None:
+        with suppress(ProcessLookupError):  # ended, but the loop was not told yet
             os.kill(child.pid, signal.SIGKILL)
         await child.wait()
 

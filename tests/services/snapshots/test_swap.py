@@ -72,7 +72,7 @@ async def test_every_decision_belongs_wholly_to_one_generation() -> None:
     async def decide() -> None:
         while not over:
             seen.append(decided(holder))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.0005)  # a loop that never waits starves the thread that loads
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(4):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -76,7 +76,8 @@ def running(data: Path, *words: str) -> Iterator[Up]:
         yield up
     finally:
         for pid in up.pids().values() if up.process.poll() is None else ():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         up.process.kill()
         up.process.wait()
         assert up.process.stdout is not None

@@ -175,6 +175,7 @@ def interrupted_record(opened: MissionOpened, attempts: Sequence[AttemptSummary]
         end_user_id=opened.end_user_id,
         labels=opened.labels,
         decision=opened.decision,
+        snapshot_digest=opened.snapshot_digest,
         attempts=tuple(attempts),
         usage=sum((attempt.usage for attempt in attempts), TokenUsage()),
         cost_usd_nanos=sum(attempt.cost_usd_nanos for attempt in attempts),

@@ -416,6 +416,7 @@ class Attempt:
             held_usd_nanos=held.amount.usd_nanos if held is not None else 0,
             provider_response_id=self.exchange.response_id,
             price_version=plan.price_version,
+            region=plan.model_spec.region or plan.endpoint.spec.region,
         )
 
 

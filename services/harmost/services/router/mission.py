@@ -382,6 +382,7 @@ class Mission:
             router_id=self._tools.router_id,
             steps=tuple(self._steps),
             fact_vectors=tuple(self._vectors),
+            snapshot_digest=self._snapshot.digest,
         )
 
     def _summaries(self) -> tuple[AttemptSummary, ...]:
@@ -427,6 +428,7 @@ class Mission:
             labels=dict(call.labels),
             started_at_ns=self._started_at_ns,
             router_id=self._tools.router_id,
+            snapshot_digest=self._snapshot.digest,
         )
 
     def _journal(self, row: MissionOpened | MissionClosed) -> None:
