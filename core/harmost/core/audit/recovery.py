@@ -179,6 +179,7 @@ def interrupted_record(opened: MissionOpened, attempts: Sequence[AttemptSummary]
         tracestate=opened.tracestate,
         streamed=opened.streamed,
         audit_required=opened.audit_required,
+        snapshot_digest=opened.snapshot_digest,
         attempts=tuple(attempts),
         usage=sum((attempt.usage for attempt in attempts), TokenUsage()),
         cost_usd_nanos=sum(attempt.cost_usd_nanos for attempt in attempts),

@@ -52,6 +52,7 @@ def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
         vendor_model_id=attempt.vendor_model_id,
         finish_reason=attempt.finish_reason,
         output_tokens_max=attempt.output_tokens_max,
+        region=attempt.region,
     )
 
 
@@ -75,4 +76,5 @@ def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") 
         vendor_model_id=attempt.vendor_model_id,
         finish_reason=attempt.finish_reason,
         output_tokens_max=attempt.output_tokens_max,
+        region=attempt.region,
     )

@@ -66,6 +66,7 @@ def record_into(message: telemetry_pb2.Record, record: RecordSummary) -> None:
         tracestate=record.tracestate,
         streamed=record.streamed,
         audit_required=record.audit_required,
+        snapshot_digest=record.snapshot_digest,
     )
     message.MergeFrom(small)
     if record.decision is not None:
@@ -108,6 +109,7 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         tracestate=record.tracestate,
         streamed=record.streamed,
         audit_required=record.audit_required,
+        snapshot_digest=record.snapshot_digest,
     )
 
 

@@ -419,6 +419,7 @@ class Attempt:
             vendor_model_id=plan.model_spec.vendor_model_id,
             finish_reason=self.exchange.finish_reason or "",
             output_tokens_max=self.output_tokens_max,
+            region=plan.model_spec.region or plan.endpoint.spec.region,
         )
 
 

@@ -386,6 +386,7 @@ class Mission:
             tracestate=call.tracestate,
             streamed=call.streamed,
             audit_required=self._profile.audit == "required",
+            snapshot_digest=self._snapshot.digest,
         )
 
     def _summaries(self) -> tuple[AttemptSummary, ...]:
@@ -435,6 +436,7 @@ class Mission:
             tracestate=call.tracestate,
             streamed=call.streamed,
             audit_required=self._profile.audit == "required",
+            snapshot_digest=self._snapshot.digest,
         )
 
     def _journal(self, row: MissionOpened | MissionClosed) -> None:

@@ -66,6 +66,7 @@ async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) 
         held_usd_nanos=row.held_usd_nanos,
         price_version=row.price.version if row.price is not None else "",
         vendor_model_id=row.vendor_model_id,
+        region=row.region,
     )
     closed = AttemptClosed(
         record_id=row.record_id,
