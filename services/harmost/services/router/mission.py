@@ -382,6 +382,10 @@ class Mission:
             router_id=self._tools.router_id,
             steps=tuple(self._steps),
             fact_vectors=tuple(self._vectors),
+            traceparent=call.traceparent,
+            tracestate=call.tracestate,
+            streamed=call.streamed,
+            audit_required=self._profile.audit == "required",
             snapshot_digest=self._snapshot.digest,
         )
 
@@ -428,6 +432,10 @@ class Mission:
             labels=dict(call.labels),
             started_at_ns=self._started_at_ns,
             router_id=self._tools.router_id,
+            traceparent=call.traceparent,
+            tracestate=call.tracestate,
+            streamed=call.streamed,
+            audit_required=self._profile.audit == "required",
             snapshot_digest=self._snapshot.digest,
         )
 
