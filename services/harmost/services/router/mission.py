@@ -129,8 +129,9 @@ class Mission:
                 raise
             await self._settle_rest("cancelled")
             await self._close("killed", Killed.reason)
-            self._killed.details["record_id"] = self.record_id
-            raise self._killed from None
+            raise self._end_killed(self._killed) from None
+        finally:
+            self._task = None  # a task that was cancelled keeps its error, and that this mission
         broke = self._last.finish_reason == "provider_broke"
         record = await self._close(
             "failed" if broke else "completed", ProviderFailed.reason if broke else ""
@@ -151,6 +152,11 @@ class Mission:
         if self.open and self._task is not None and self._killed is None:
             self._killed = error
             self._task.cancel()
+
+    def _end_killed(self, killed: Killed) -> Killed:
+        self._killed = None  # what it raises must not be kept by what raises it
+        killed.details["record_id"] = self.record_id
+        return killed
 
     async def abandon(self, outcome: AttemptOutcome) -> None:
         """The caller is gone or late: settle what was used so far and write the record."""
@@ -233,7 +239,8 @@ class Mission:
             try:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
-                refused = error
+                # Anew: one that was raised holds its frames, and these would hold it.
+                refused = BudgetExhausted(error.message, details=error.details)
                 attempt.not_admitted(error)
                 continue
             except HarmostError as error:
@@ -255,7 +262,10 @@ class Mission:
             failed.append(attempt)
             if failure.kind not in HOPS:
                 break
-        raise self._none_left(failed, refused)
+        try:
+            raise self._none_left(failed, refused)
+        finally:
+            refused = None  # this frame is in its traceback
 
     def _attempt(
         self,
