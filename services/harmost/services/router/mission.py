@@ -173,9 +173,13 @@ class Mission:
     async def _settle_rest(self, outcome: AttemptOutcome) -> None:
         """Settle the attempt that was cut off, if one was."""
         for attempt in self._attempts:
-            if attempt.summary is None:
+            if attempt.summary is not None:
+                continue
+            if attempt.holds:
                 attempt.cancel(outcome)
                 await attempt.close()
+            else:
+                attempt.not_admitted("the call was over before anything was held for it")
 
     async def _run(self, listener: Listener) -> None:
         started = False
@@ -241,10 +245,10 @@ class Mission:
             except BudgetExhausted as error:  # a cheaper candidate may still fit
                 # Anew: one that was raised holds its frames, and these would hold it.
                 refused = BudgetExhausted(error.message, details=error.details)
-                attempt.not_admitted(error)
+                attempt.not_admitted(error.message)
                 continue
             except HarmostError as error:
-                attempt.not_admitted(error)
+                attempt.not_admitted(error.message)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
             try:
