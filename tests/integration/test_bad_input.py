@@ -108,10 +108,10 @@ def test_bytes_that_are_no_request_are_invalid(mesh: Mesh) -> None:
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_part_that_is_not_carried_is_refused_never_dropped(mesh: Mesh) -> None:
-    image = router_pb2.Part(image=router_pb2.Media(uri="https://example.com/a.png"))
-    message = router_pb2.Message(role=router_pb2.MESSAGE_ROLE_USER, parts=[image])
-    request = router_pb2.ChatRequest(profile="hello", messages=[message])
+def test_a_field_that_is_not_carried_is_refused_never_dropped(mesh: Mesh) -> None:
+    text = router_pb2.Part(text="hi")
+    message = router_pb2.Message(role=router_pb2.MESSAGE_ROLE_USER, parts=[text])
+    request = router_pb2.ChatRequest(profile="hello", messages=[message], conversation_id="c")
     with pytest.raises(grpc.RpcError) as caught:
         mesh.router().Chat(request, metadata=mesh.metadata)
     info = error_details_pb2.ErrorInfo()

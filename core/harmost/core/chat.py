@@ -11,6 +11,7 @@ __all__ = [
     "FinishReason",
     "Generation",
     "Media",
+    "MediaKind",
     "Message",
     "MessageRole",
     "Part",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
+MediaKind = Literal["image", "audio", "file"]
 ReasoningEffort = Literal["", "none", "low", "medium", "high"]
 
 FinishReason = Literal[
@@ -45,7 +47,7 @@ class Text(msgspec.Struct, frozen=True):
 class Media(msgspec.Struct, frozen=True, kw_only=True):
     """A picture, a sound or a document: exactly one of `data`, `uri` and `file_id` says where."""
 
-    kind: Literal["image", "audio", "file"]
+    kind: MediaKind
     media_type: str = ""  # IANA, such as "image/png"
     data: bytes = b""
     uri: str = ""  # that the provider fetches
@@ -174,7 +176,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One admitted call of a mission profile. `tenant` is the path that is charged."""
+    """One admitted call of a mission profile. `tenant` is the path that is charged.
+
+    `traceparent` and `tracestate` are its caller's (otel/context.py); `streamed`: the answer is.
+    """
 
     profile: str
     tenant: str
@@ -187,3 +192,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     data_subject_id: str = ""
     labels: Mapping[str, str] = {}
     idempotency_key: str = ""
+    traceparent: str = ""
+    tracestate: str = ""
+    streamed: bool = False

@@ -126,3 +126,41 @@ async def test_anthropic_errors_have_their_classes(sandbox: Any) -> None:
         with pytest.raises(anthropic.APIStatusError) as caught:
             await client.messages.create(model="m", max_tokens=9, messages=ask("fail=529"))
         assert caught.value.status_code == 529
+
+
+TOOL_CALL = 'tool=weather json={"place":"Bern"}'
+
+
+async def test_openai_client_reads_a_tool_call_streamed_and_whole(sandbox: Any) -> None:
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    async with open_ai(sandbox) as client:
+        whole = await client.chat.completions.create(
+            model="m", messages=ask(TOOL_CALL), tools=tools
+        )
+        async with client.chat.completions.stream(
+            model="m", messages=ask(TOOL_CALL), tools=tools
+        ) as stream:
+            streamed = await stream.get_final_completion()
+    for answer in (whole, streamed):
+        (call,) = answer.choices[0].message.tool_calls
+        assert (call.function.name, call.function.arguments) == ("weather", '{"place":"Bern"}')
+        assert answer.choices[0].finish_reason == "tool_calls"
+
+
+async def test_anthropic_client_reads_a_tool_call_streamed_and_whole(sandbox: Any) -> None:
+    tools = [{"name": "weather", "input_schema": {"type": "object"}}]
+    async with anthropic_ai(sandbox) as client:
+        asked = {"model": "m", "max_tokens": 99, "messages": ask(TOOL_CALL), "tools": tools}
+        whole = await client.messages.create(**asked)
+        async with client.messages.stream(**asked) as stream:
+            streamed = await stream.get_final_message()
+    for answer in (whole, streamed):
+        (block,) = answer.content
+        assert (block.type, block.name, block.input) == ("tool_use", "weather", {"place": "Bern"})
+        assert answer.stop_reason == "tool_use"
+
+
+async def test_a_tool_that_is_not_on_offer_is_refused(sandbox: Any) -> None:
+    async with open_ai(sandbox) as client:
+        with pytest.raises(openai.BadRequestError, match="no tool is called `weather`"):
+            await client.chat.completions.create(model="m", messages=ask(TOOL_CALL))

@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from harmost.client import events
+from harmost.client.parts import Part, Reasoning, Text, ToolCall
 from harmost.common.v1 import attempt_pb2, decision_pb2, usage_pb2
 from harmost.router.v1 import router_pb2
 
@@ -34,9 +35,23 @@ def event_of(message: router_pb2.StreamChatResponse) -> events.Event | None:
 
 
 def chat_result(message: router_pb2.ChatResponse) -> events.ChatResult:
-    """A whole answer: its text parts joined."""
+    """A whole answer. Parts of a kind that this version does not know are left out."""
     text = "".join(part.text for part in message.parts)
-    return events.ChatResult(text, _finished(message.finished, 0))
+    parts = tuple(part for each in message.parts if (part := _part(each)) is not None)
+    return events.ChatResult(text, _finished(message.finished, 0), parts)
+
+
+def _part(message: router_pb2.Part) -> Part | None:
+    match message.WhichOneof("content"):
+        case "text":
+            return Text(message.text)
+        case "tool_call":
+            call = message.tool_call
+            return ToolCall(call.call_id, call.name, call.arguments_json)
+        case "reasoning":
+            return Reasoning(message.reasoning.text, message.reasoning.signature)
+        case _:
+            return None
 
 
 def model_info(message: router_pb2.ModelInfo) -> events.ModelInfo:

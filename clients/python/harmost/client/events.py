@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from harmost.client.parts import Part, ToolCall
+
 __all__ = [
     "Attempt",
     "ChatResult",
@@ -213,10 +215,16 @@ Event: TypeAlias = Started | StepStarted | Delta | ToolCallDelta | Hop | StepFin
 
 @dataclass(frozen=True, slots=True)
 class ChatResult:
-    """A whole answer: the text of the last step, and how it came about."""
+    """A whole answer: the text of the last step, all its parts, and how it came about."""
 
     text: str
     finished: Finished
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that the model asks for, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
     @property
     def record_id(self) -> str:

@@ -1,30 +1,55 @@
 """What a caller says, and the proto of it."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
+from harmost.client.parts import (
+    Media,
+    Part,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
 from harmost.router.v1 import router_pb2
 
 __all__ = ["TIMEOUT_S", "Claims", "Message", "Messages", "Options", "chat_request", "timeout_of"]
 
 TIMEOUT_S = 60.0
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 ROLES: dict[str, router_pb2.MessageRole.ValueType] = {
     "system": router_pb2.MESSAGE_ROLE_SYSTEM,
     "user": router_pb2.MESSAGE_ROLE_USER,
     "assistant": router_pb2.MESSAGE_ROLE_ASSISTANT,
+    "tool": router_pb2.MESSAGE_ROLE_TOOL,
+}
+_EFFORTS = {
+    "": router_pb2.REASONING_EFFORT_UNSPECIFIED,
+    "none": router_pb2.REASONING_EFFORT_NONE,
+    "low": router_pb2.REASONING_EFFORT_LOW,
+    "medium": router_pb2.REASONING_EFFORT_MEDIUM,
+    "high": router_pb2.REASONING_EFFORT_HIGH,
+}
+_CHOICES = {
+    "auto": router_pb2.TOOL_CHOICE_MODE_AUTO,
+    "none": router_pb2.TOOL_CHOICE_MODE_NONE,
+    "required": router_pb2.TOOL_CHOICE_MODE_REQUIRED,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation."""
+    """One message of a conversation: text, then further parts."""
 
     role: Role
-    text: str
+    text: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +81,10 @@ class Options(TypedDict, total=False):
     top_p_permille: int
     stop: Iterable[str]
     seed: int
+    reasoning_effort: Literal["none", "low", "medium", "high"]
+    output_schema: Mapping[str, Any]
+    tools: Iterable[Tool]
+    tool_choice: ToolChoice
     claims: Claims
     agent_id: str
     end_user_id: str
@@ -83,6 +112,9 @@ def chat_request(
         labels=options.get("labels", {}),
         idempotency_key=options.get("idempotency_key", ""),
     )
+    request.tools.extend(_tool(tool) for tool in options.get("tools", ()))
+    if "tool_choice" in options:
+        request.tool_choice.CopyFrom(_tool_choice(options["tool_choice"]))
     if "claims" in options:
         request.claims.CopyFrom(_claims(options["claims"]))
     return request
@@ -105,16 +137,71 @@ def _conversation(messages: Messages) -> Iterable[Message]:
 def _message(message: Message) -> router_pb2.Message:
     if message.role not in ROLES:
         raise ValueError(f"role must be one of {', '.join(ROLES)}: `{message.role}`")
-    return router_pb2.Message(role=ROLES[message.role], parts=[router_pb2.Part(text=message.text)])
+    parts = [*([Text(message.text)] if message.text or not message.parts else []), *message.parts]
+    return router_pb2.Message(role=ROLES[message.role], parts=[_part(part) for part in parts])
+
+
+def _part(part: Part) -> router_pb2.Part:
+    match part:
+        case Text(text):
+            return router_pb2.Part(text=text)
+        case ToolCall(call_id, name, arguments_json):
+            call = router_pb2.ToolCall(call_id=call_id, name=name, arguments_json=arguments_json)
+            return router_pb2.Part(tool_call=call)
+        case ToolResult():
+            result = router_pb2.ToolResult(
+                call_id=part.call_id, content=part.content, is_error=part.is_error
+            )
+            return router_pb2.Part(tool_result=result)
+        case Reasoning(text, signature):
+            return router_pb2.Part(reasoning=router_pb2.Reasoning(text=text, signature=signature))
+        case Media():
+            return _media_part(part)
+
+
+def _media_part(media: Media) -> router_pb2.Part:
+    message = router_pb2.Media(media_type=media.media_type)
+    if media.uri:
+        message.uri = media.uri
+    elif media.file_id:
+        message.file_id = media.file_id
+    else:
+        message.data = media.data
+    match media.kind:
+        case "image":
+            return router_pb2.Part(image=message)
+        case "audio":
+            return router_pb2.Part(audio=message)
+        case "file":
+            return router_pb2.Part(file=message)
+
+
+def _tool(tool: Tool) -> router_pb2.Tool:
+    return router_pb2.Tool(
+        name=tool.name,
+        description=tool.description,
+        parameters_schema_json=json.dumps(dict(tool.parameters)) if tool.parameters else "",
+    )
+
+
+def _tool_choice(choice: ToolChoice) -> router_pb2.ToolChoice:
+    return router_pb2.ToolChoice(
+        mode=router_pb2.TOOL_CHOICE_MODE_NAMED if choice.name else _CHOICES[choice.mode],
+        name=choice.name,
+        one_at_a_time=choice.one_at_a_time,
+    )
 
 
 def _generation(options: Options) -> router_pb2.Generation:
+    schema = options.get("output_schema")
     return router_pb2.Generation(
         output_tokens_max=options.get("output_tokens_max", 0),
         temperature_permille=options.get("temperature_permille"),
         top_p_permille=options.get("top_p_permille"),
         stop=tuple(options.get("stop", ())),
         seed=options.get("seed"),
+        reasoning_effort=_EFFORTS[options.get("reasoning_effort", "")],
+        output_schema_json=json.dumps(dict(schema)) if schema else "",
     )
 
 

@@ -1,93 +1,46 @@
 """How much input an attempt can turn out to have, and what no one can bound. Pure.
 
-Text has no more tokens than bytes. An image behind a URL, a file that the provider keeps and a tool
-that the provider runs have no size here: unless whoever calls declares one, no hold covers them, and
-a hard ceiling of money or tokens denies. A ceiling of requests does not mind.
+Text has no more tokens than bytes. A picture, a sound and a document have as many as their model's
+document says at the most; where it says nothing no hold covers them, and a hard ceiling of money or
+tokens denies. A ceiling of requests does not mind.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from harmost.core.budget.nodes import BudgetLimit, Unit
-from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX
-from harmost.core.chat import Message
+from harmost.core.chat import Media, MediaKind, Message
 from harmost.core.errors import BudgetExhausted
-from harmost.core.tokens.estimate import input_tokens_max
 
-__all__ = ["InputBound", "InputPart", "ServerTool", "check_bound", "input_bound"]
-
-
-class InputPart(NamedTuple):
-    """Input that is not text here. `tokens_max` None: nobody says how much it can be."""
-
-    kind: Literal["image_url", "file_id", "audio_url", "document_url"]
-    tokens_max: int | None
+__all__ = ["MediaBound", "check_bound", "media_bound"]
 
 
-class ServerTool(NamedTuple):
-    """A tool that the provider runs and bills by the call. What it finds becomes input.
+class MediaBound(NamedTuple):
+    """At the most so many tokens, but for the kinds that `unbounded` names."""
 
-    `uses_max` None, or no tokens for each use: it may call and read as often as it likes.
-    """
-
-    name: str
-    uses_max: int | None
-    tokens_max_each: int | None = None
+    tokens_max: int = 0
+    unbounded: tuple[str, ...] = ()
 
 
-class InputBound(NamedTuple):
-    """At the most so many tokens and calls, but for what `unbounded` names for people."""
-
-    tokens_max: int
-    tool_calls_max: Mapping[str, int]
-    unbounded: tuple[str, ...]
-
-
-def input_bound(
-    messages: Iterable[Message],
-    *,
-    parts: Iterable[InputPart] = (),
-    tools: Iterable[ServerTool] = (),
-) -> InputBound:
-    """What an attempt with all this can have at the most. ValueError for a bound that is none."""
-    tokens, calls, unbounded = input_tokens_max(messages), dict[str, int](), list[str]()
-    for part in parts:
-        if part.tokens_max is None:
-            unbounded.append(f"`{part.kind}` without `tokens_max`")
-        else:
-            tokens += _within(part.tokens_max, TOKENS_MAX, part.kind)
-    for tool in tools:
-        if tool.uses_max is None:
-            unbounded.append(f"tool `{tool.name}` without a limit of uses")
-            continue
-        uses = _within(tool.uses_max, TOOL_CALLS_MAX, tool.name)
-        calls[tool.name] = calls.get(tool.name, 0) + uses
-        if tool.tokens_max_each is None:
-            unbounded.append(f"tool `{tool.name}` without a limit of tokens for each use")
-        else:
-            tokens += uses * _within(tool.tokens_max_each, TOKENS_MAX, tool.name)
-    return InputBound(min(tokens, TOKENS_MAX), calls, tuple(unbounded))
+def media_bound(messages: Iterable[Message], tokens_max: Mapping[MediaKind, int]) -> MediaBound:
+    """What media in `messages` can be for a model that bounds one of each kind by `tokens_max`."""
+    kinds: list[MediaKind] = [p.kind for m in messages for p in m.parts if isinstance(p, Media)]
+    unbounded = tuple(dict.fromkeys(kind for kind in kinds if kind not in tokens_max))
+    return MediaBound(sum(tokens_max.get(kind, 0) for kind in kinds), unbounded)
 
 
-def check_bound(bound: InputBound, limits: Iterable[BudgetLimit]) -> None:
-    """Raise BudgetExhausted where a hard ceiling of `limits` meets input that has no bound."""
-    if not bound.unbounded:
-        return
+def check_bound(model: str, unbounded: Sequence[str], limits: Iterable[BudgetLimit]) -> None:
+    """Raise BudgetExhausted where a hard ceiling of `limits` meets the `unbounded`, at least one."""
     for limit in limits:
         if limit.hard and limit.unit is not Unit.REQUESTS:
             raise BudgetExhausted(
-                f"{bound.unbounded[0]} could cost anything, and budget `{limit.budget}` of "
-                f"`{limit.node}` is hard: declare how much it can be, or leave it out",
+                f"`{unbounded[0]}` input of model `{model}` could cost anything, and budget "
+                f"`{limit.budget}` of `{limit.node}` is hard: state `media_tokens_max` of the model",
                 details={
                     "reason": "input_unbounded",
                     "budget": limit.budget,
                     "node": limit.node,
-                    "unbounded": "; ".join(bound.unbounded),
+                    "model": model,
+                    "unbounded": ", ".join(unbounded),
                 },
             )
-
-
-def _within(value: int, most: int, what: str) -> int:
-    if not 0 <= value <= most:
-        raise ValueError(f"`{what}` cannot have `{value}`: state 0 to {most}")
-    return value

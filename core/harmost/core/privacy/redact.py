@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from harmost.core.policy.decision import Redaction
 from harmost.core.privacy.scan import find
@@ -40,9 +40,9 @@ def redact_json(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[s
 
     def changed(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: changed(each) for name, each in value.items()}
+            return {name: changed(each) for name, each in cast("dict[str, Any]", value).items()}
         if isinstance(value, list):
-            return [changed(each) for each in value]
+            return [changed(each) for each in cast("list[Any]", value)]
         if value is None or isinstance(value, bool):
             return value
         words = value if isinstance(value, str) else str(value)

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.price import TOKENS_MAX, usd_nanos
 from harmost.core.budget.window import Calendar, check_calendar
 from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX
 from harmost.core.resources.keys import expires_s, is_hash, is_key_id
@@ -211,6 +211,8 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
         )
     if not spec.capabilities:
         check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")
+    for kind, tokens_max in spec.media_tokens_max.items():
+        check.within(("media_tokens_max", kind), tokens_max, least=1, most=TOKENS_MAX)
 
 
 def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:

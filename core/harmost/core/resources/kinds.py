@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from harmost.core.chat import MediaKind
+
 __all__ = [
     "KINDS",
     "Access",
@@ -149,7 +151,7 @@ class ModelSpec(Strict, frozen=True):
     output_tokens_max: int = 4_096
     region: str = ""
     capabilities: tuple[str, ...] = ("chat",)
-    media_tokens_max: dict[Literal["image", "audio", "file"], int] = {}
+    media_tokens_max: dict[MediaKind, int] = {}
     price: Price | tuple[Price, ...] | Literal["auto", "unknown"] = "auto"
     service_tier: Literal["standard", "flex", "priority"] = "standard"
     quality: dict[str, int] = {}

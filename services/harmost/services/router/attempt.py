@@ -91,6 +91,7 @@ class AttemptPlan:
     stall_s: float | None
     fsync_first: bool
     ceiling: Counter | None = None  # of its mission, all attempts together
+    unbounded: tuple[str, ...] = ()  # kinds of input that `input_tokens_max` cannot count
     dropped: tuple[str, ...] = ()  # wishes of `generation` that its provider does not take
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
 
@@ -134,6 +135,8 @@ class Attempt:
         Raises `BudgetExhausted` or `ServiceUnavailable`; then nothing is held.
         """
         plan = self.plan
+        if plan.unbounded:
+            self._tools.budget.check_input(plan.path, plan.model, plan.unbounded)
         most, least = plan.output_tokens_max, OUTPUT_TOKENS_MIN
         grows = plan.progressive and first_piece(PACE, most) < most
         if grows:
@@ -279,12 +282,10 @@ class Attempt:
         self._settle(amount, usage)
         return summary
 
-    def not_admitted(self, error: HarmostError) -> AttemptSummary:
-        """Close an attempt that `reserve` refused: nothing was sent, and nothing is held."""
+    def not_admitted(self, why: str) -> AttemptSummary:
+        """Close an attempt that `reserve` refused or never answered: nothing was sent, nothing is held."""
         summary = self._summary(TokenUsage(), None)
-        summary = self.summary = msgspec.structs.replace(
-            summary, outcome="not_admitted", error=error.message
-        )
+        summary = self.summary = msgspec.structs.replace(summary, outcome="not_admitted", error=why)
         self._tools.journal.append(
             AttemptClosed(record_id=self.plan.record_id, attempt=summary, resolution="none")
         )
@@ -297,6 +298,11 @@ class Attempt:
         plan = self.plan
         told = Told(plan.path, plan.model, self.started_ns, plan.price_version)
         self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held for it."""
+        return self._holding is not None
 
     @property
     def _holding(self) -> Held | None:
@@ -417,6 +423,10 @@ class Attempt:
             held_usd_nanos=held.amount.usd_nanos if held is not None else 0,
             provider_response_id=self.exchange.response_id,
             price_version=plan.price_version,
+            vendor_model_id=plan.model_spec.vendor_model_id,
+            finish_reason=self.exchange.finish_reason or "",
+            output_tokens_max=self.output_tokens_max,
+            region=plan.model_spec.region or plan.endpoint.spec.region,
         )
 
 

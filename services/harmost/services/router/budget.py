@@ -7,7 +7,7 @@ ledger is in the journal before the caller hears of the end, and is told until i
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import grpc
 from harmost.budget.v1 import budget_pb2
 from harmost.core.audit.recovery import Unsettled
 from harmost.core.budget import denial
+from harmost.core.budget.input_bound import check_bound
 from harmost.core.budget.lease import Amounts
 from harmost.core.budget.leases import LeaseBook, Miss
 from harmost.core.budget.ledger import Counter, Hold
@@ -134,6 +135,11 @@ class BudgetClient:
         self.held[attempt_id] = held.usd_nanos
         warns = self._advice(path, found.book).warns
         return found._replace(amount=held, warnings=tuple(map(_warning, warns)))
+
+    def check_input(self, path: BudgetPath, model: str, unbounded: Sequence[str]) -> None:
+        """Raise `BudgetExhausted` where a hard ceiling of `path` cannot bound what the input costs."""
+        if self._limits is not None:
+            check_bound(model, unbounded, self._limits.on_path(path))
 
     def extend(self, attempt_id: str, held: Held, more: Amount) -> Held | None:
         """`held` and `more`, out of what leases have at hand; None: they have too little now."""

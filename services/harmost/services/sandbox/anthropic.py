@@ -30,11 +30,17 @@ _TYPES = {
 class _Block(msgspec.Struct):
     type: str
     text: str = ""
+    content: str | list["_Block"] = ""  # of a tool's result
 
 
 class _Message(msgspec.Struct):
     role: Literal["user", "assistant"]
     content: str | list[_Block]
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    input_schema: dict[str, Any]
 
 
 class _Request(msgspec.Struct):
@@ -46,6 +52,7 @@ class _Request(msgspec.Struct):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    tools: list[_Tool] = []
 
 
 _decoder = msgspec.json.Decoder(_Request)
@@ -80,6 +87,7 @@ class AnthropicShape:
             output_tokens_max=request.max_tokens,
             stream=request.stream,
             usage_asked=True,
+            tools=[tool.name for tool in request.tools],
         )
 
     def headers(self, attempt_id: str) -> dict[str, str]:
@@ -98,15 +106,19 @@ class AnthropicShape:
             message["usage"] = _usage(answer.usage[0], 0)
         return (
             _event("message_start", message=message)
-            + _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+            + _event("content_block_start", index=0, content_block=_empty_block(answer))
             + _event("ping")
         )
 
     def frames(self, answer: Answer, pieces: Sequence[bytes]) -> list[bytes]:
         """One delta for each piece."""
         before = (
-            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
-            b'"delta":{"type":"text_delta","text":"'
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
+        )
+        before += (
+            b'{"type":"input_json_delta","partial_json":"'
+            if answer.tool
+            else b'{"type":"text_delta","text":"'
         )
         return [before + piece + b'"}}\n\n' for piece in pieces]
 
@@ -123,7 +135,7 @@ class AnthropicShape:
         """The body of an answer that is not streamed."""
         body: dict[str, Any] = {
             **_envelope(answer),
-            "content": [{"type": "text", "text": text.decode()}],
+            "content": [_block(answer, text)],
             "stop_reason": _stop_reason(answer),
             "stop_sequence": None,
         }
@@ -143,11 +155,27 @@ class AnthropicShape:
 
 
 def _text(content: str | list[_Block]) -> str:
-    return content if isinstance(content, str) else "".join(block.text for block in content)
+    if isinstance(content, str):
+        return content
+    return "".join(block.text + _text(block.content) for block in content)
+
+
+def _empty_block(answer: Answer) -> dict[str, Any]:
+    return _block(answer, b"{}" if answer.tool else b"")
+
+
+def _block(answer: Answer, text: bytes) -> dict[str, Any]:
+    if not answer.tool:
+        return {"type": "text", "text": text.decode()}
+    call_id = f"toolu_{answer.attempt_id}"
+    arguments: Any = {} if answer.cut else msgspec.json.decode(text)
+    return {"type": "tool_use", "id": call_id, "name": answer.tool, "input": arguments}
 
 
 def _stop_reason(answer: Answer) -> str:
-    return "max_tokens" if answer.cut else "end_turn"
+    if answer.cut:
+        return "max_tokens"
+    return "tool_use" if answer.tool else "end_turn"
 
 
 def _envelope(answer: Answer) -> dict[str, Any]:

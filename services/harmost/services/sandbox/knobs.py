@@ -44,7 +44,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     lie_usage: tuple[int, float] | None = None  # report (output + n) times a factor
     no_usage: bool = False
     ignore_max: bool = False  # write more than was asked for
-    json: str | None = None  # the whole answer
+    json: str | None = None  # the whole answer, or the arguments of `tool`
+    tool: str | None = None  # the answer is a call of this tool, which the request must offer
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
@@ -117,6 +118,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "no_usage": _flag,
     "ignore_max": _flag,
     "json": _object,
+    "tool": str,
 }
 
 

@@ -4,7 +4,7 @@ Source: openai/openai-openapi, `CreateChatCompletionResponse` and its stream.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -37,6 +37,15 @@ class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
 
 
+class _Function(msgspec.Struct):
+    name: str
+
+
+class _Tool(msgspec.Struct):
+    function: _Function
+    type: Literal["function"]
+
+
 class _StreamOptions(msgspec.Struct):
     include_usage: bool = False
 
@@ -50,6 +59,7 @@ class _Request(msgspec.Struct):
     stream_options: _StreamOptions | None = None
     seed: int | None = None
     n: int | None = None
+    tools: list[_Tool] = []
 
 
 _decoder = msgspec.json.Decoder(_Request)
@@ -84,6 +94,7 @@ class OpenAiShape:
             stream=bool(request.stream),
             usage_asked=options.include_usage,
             seed=request.seed or 0,
+            tools=[tool.function.name for tool in request.tools],
         )
 
     def headers(self, attempt_id: str) -> dict[str, str]:
@@ -91,21 +102,29 @@ class OpenAiShape:
         return {"x-request-id": attempt_id, "openai-version": "2020-10-01"}
 
     def head(self, answer: Answer) -> bytes:
-        """The chunk that names the role."""
+        """The chunk that names the role, and the tool if one is asked for."""
         before, after = _around(answer)
+        if answer.tool:
+            calls = msgspec.json.encode([{"index": 0, **_call(answer, "")}])
+            delta = b'{"role":"assistant","content":null,"tool_calls":' + calls + b"}"
+            return before + delta + after
         return before + b'{"role":"assistant","content":"","refusal":null}' + after
 
     def frames(self, answer: Answer, pieces: Sequence[bytes]) -> list[bytes]:
         """One chunk for each piece."""
         before, after = _around(answer)
-        before += b'{"content":"'
-        after = b'"}' + after
+        if answer.tool:
+            before += b'{"tool_calls":[{"index":0,"function":{"arguments":"'
+            after = b'"}}]}' + after
+        else:
+            before += b'{"content":"'
+            after = b'"}' + after
         return [before + piece + after for piece in pieces]
 
     def tail(self, answer: Answer) -> bytes:
         """The finish reason, the usage, the end."""
         before, after = _around(answer)
-        finish = b'"length"' if answer.cut else b'"stop"'
+        finish = b'"' + _finish(answer).encode() + b'"'
         events = before + b"{}" + after.replace(b"null", finish, 1)
         if answer.usage is not None:
             events += _data(
@@ -126,12 +145,12 @@ class OpenAiShape:
                     "index": 0,
                     "message": {
                         "role": "assistant",
-                        "content": text.decode(),
+                        **_content(answer, text.decode()),
                         "refusal": None,
                         "annotations": [],
                     },
                     "logprobs": None,
-                    "finish_reason": "length" if answer.cut else "stop",
+                    "finish_reason": _finish(answer),
                 }
             ],
         }
@@ -151,6 +170,23 @@ def _text(message: _Message) -> str:
     if isinstance(message.content, list):
         return "".join(part.text for part in message.content)
     return message.content or ""
+
+
+def _finish(answer: Answer) -> str:
+    if answer.cut:
+        return "length"
+    return "tool_calls" if answer.tool else "stop"
+
+
+def _content(answer: Answer, text: str) -> dict[str, Any]:
+    if not answer.tool:
+        return {"content": text}
+    return {"content": None, "tool_calls": [_call(answer, text)]}
+
+
+def _call(answer: Answer, arguments: str) -> dict[str, Any]:
+    function = {"name": answer.tool, "arguments": arguments}
+    return {"id": f"call_{answer.attempt_id}", "type": "function", "function": function}
 
 
 def _envelope(answer: Answer, kind: str) -> dict[str, Any]:

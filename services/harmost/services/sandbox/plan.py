@@ -62,6 +62,7 @@ def plan(ask: Ask, knobs: Knobs, *, attempt_id: str, now_s: int) -> Plan:
         created_s=now_s,
         cut=cut,
         usage=_usage(ask, knobs, input_tokens=input_tokens, output_tokens=meant),
+        tool=knobs.tool or "",
     )
     return Plan(
         answer=answer,
@@ -80,8 +81,8 @@ def plan(ask: Ask, knobs: Knobs, *, attempt_id: str, now_s: int) -> Plan:
 def _text(ask: Ask, knobs: Knobs, seed: int) -> tuple[bytes, bool]:
     """The whole answer, and whether the caller's maximum cut it."""
     output_tokens_max = _OUTPUT_TOKENS_MAX if knobs.ignore_max else ask.output_tokens_max
-    if knobs.json is not None:
-        text = knobs.json.encode()
+    if knobs.json is not None or knobs.tool:
+        text = (knobs.json or "{}").encode()
         end = _boundary(text, output_tokens_max * TOKEN_BYTES)
         return text[:end], end < len(text)
     tokens = knobs.output_tokens

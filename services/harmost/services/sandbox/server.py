@@ -107,6 +107,8 @@ class SandboxServer:
         try:
             ask = shape.ask(await request.read(), request.headers)
             knobs = from_request(self._defaults, request.headers, ask.directives)
+            if knobs.tool and knobs.tool not in ask.tools:
+                raise BadRequest(f"no tool is called `{knobs.tool}`: offer it among `tools`")
         except (BadRequest, KnobError) as error:
             return _error(shape, 400, str(error), attempt_id)
         except web.HTTPRequestEntityTooLarge:

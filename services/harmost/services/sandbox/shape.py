@@ -22,6 +22,7 @@ class Ask:
     stream: bool
     usage_asked: bool
     seed: int = 0
+    tools: Sequence[str] = ()  # names of those on offer
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Answer:
     created_s: int
     cut: bool  # by the caller's maximum
     usage: tuple[int, int] | None  # input, output tokens
+    tool: str = ""  # the answer's text is the arguments of a call of it; "": it is words
 
 
 class Shape(Protocol):
