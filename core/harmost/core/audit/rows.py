@@ -70,7 +70,10 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class AttemptSummary(_Stored, frozen=True):
-    """One attempt as it ended. `started_at_ns` is when it was sent; 0 in `first_token_ns`: no token."""
+    """One attempt as it ended. `started_at_ns` is when it was sent; 0 in `first_token_ns`: no token.
+
+    `estimated_input_tokens` is what was expected before it was sent; 0: nothing was.
+    """
 
     attempt_id: str
     model: str
@@ -86,6 +89,7 @@ class AttemptSummary(_Stored, frozen=True):
     held_usd_nanos: int = 0
     provider_response_id: str = ""
     price_version: str = ""
+    estimated_input_tokens: int = 0
 
 
 class Outcome(_Stored, frozen=True):

@@ -8,7 +8,9 @@ Estimates only. What is held for an attempt is a bound that no report can move: 
 """
 
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Callable
+from math import ceil
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -29,6 +31,10 @@ RATIO_MAX: Final = 4.0
 OUTPUT_BYTES_MIN: Final = 32
 BYTES_PER_TOKEN_MIN: Final = 1.0
 BYTES_PER_TOKEN_MAX: Final = 16.0
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class _Profile(msgspec.Struct):
@@ -61,7 +67,7 @@ class Calibration:
         known = self._profiles.get((profile, model))
         if known is None or not known.answers:
             return estimate_of_bytes(text_bytes)
-        return -(-text_bytes // known.bytes_per_token).__int__()
+        return ceil(text_bytes / known.bytes_per_token)
 
     def learn_input(self, profile: str, model: str, shape: Shape, tokens: int) -> None:
         """`model` reported `tokens` for `shape`. What cannot be true is passed over."""
@@ -86,4 +92,22 @@ class Calibration:
         )
 
 
-_UNLEARNED = ModelFit()
+_UNLEARNED: Final = ModelFit()
+
+
+def _kept(
+    known: OrderedDict[Key, Value], key: Key, fresh: Callable[[], Value], count_max: int
+) -> Value:
+    """What is known of `key`, from now on the one used last; the one used longest ago may go."""
+    value = known.get(key)
+    if value is None:
+        value = known[key] = fresh()
+        if len(known) > count_max:
+            known.popitem(last=False)
+    else:
+        known.move_to_end(key)
+    return value
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)

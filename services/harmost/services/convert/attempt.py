@@ -49,6 +49,7 @@ def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
         held_usd_nanos=attempt.held_usd_nanos,
         provider_response_id=attempt.provider_response_id,
         price_version=attempt.price_version,
+        estimated_input_tokens=attempt.estimated_input_tokens,
     )
 
 
@@ -69,4 +70,5 @@ def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") 
         held_usd_nanos=attempt.held_usd_nanos,
         provider_response_id=attempt.provider_response_id,
         price_version=attempt.price_version,
+        estimated_input_tokens=attempt.estimated_input_tokens,
     )
