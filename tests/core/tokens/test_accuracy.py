@@ -7,7 +7,7 @@ from token_errors import errors, percentile
 from vocabularies import VOCABULARIES, counter
 
 ERROR_P95_MAX = 0.17
-TRIED = list(VOCABULARIES)[: effort(2, ci=5, nightly=5)]
+TRIED = list(VOCABULARIES)[: effort(2, ci=4, nightly=4)]
 
 
 def test_there_are_corpora_of_languages_code_json_and_markdown() -> None:

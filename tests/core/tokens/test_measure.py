@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_right
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 from effort import effort
@@ -104,4 +105,4 @@ def test_the_table_has_a_row_and_a_column_for_each_class_and_no_negative_cost() 
 
 
 def test_no_code_point_is_in_two_classes() -> None:
-    assert all(one[1] < other[0] for one, other in zip(SPANS, SPANS[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(SPANS))

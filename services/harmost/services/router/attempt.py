@@ -356,9 +356,7 @@ class Attempt:
         plan, calibration = self.plan, self._tools.calibration
         calibration.learn_input(plan.path.profile, plan.model, plan.shape, said.input_tokens)
         visible = said.output_tokens - said.reasoning_output_tokens
-        calibration.learn_output(
-            plan.path.profile, plan.model, self.exchange.text_bytes, visible
-        )
+        calibration.learn_output(plan.path.profile, plan.model, self.exchange.text_bytes, visible)
 
     def _amount(self, usage: TokenUsage) -> Amount:
         price = self.plan.price
