@@ -285,12 +285,10 @@ class Attempt:
         self._settle(amount, usage)
         return summary
 
-    def not_admitted(self, error: HarmostError) -> AttemptSummary:
-        """Close an attempt that `reserve` refused: nothing was sent, and nothing is held."""
+    def not_admitted(self, why: str) -> AttemptSummary:
+        """Close an attempt that `reserve` refused or never answered: nothing was sent, nothing is held."""
         summary = self._summary(TokenUsage(), None)
-        summary = self.summary = msgspec.structs.replace(
-            summary, outcome="not_admitted", error=error.message
-        )
+        summary = self.summary = msgspec.structs.replace(summary, outcome="not_admitted", error=why)
         self._tools.journal.append(
             AttemptClosed(record_id=self.plan.record_id, attempt=summary, resolution="none")
         )
@@ -303,6 +301,11 @@ class Attempt:
         plan = self.plan
         told = Told(plan.path, plan.model, self.started_ns, plan.price_version)
         self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held for it."""
+        return self._holding is not None
 
     @property
     def _holding(self) -> Held | None:
@@ -438,6 +441,10 @@ class Attempt:
             held_usd_nanos=held.amount.usd_nanos if held is not None else 0,
             provider_response_id=self.exchange.response_id,
             price_version=plan.price_version,
+            vendor_model_id=plan.model_spec.vendor_model_id,
+            finish_reason=self.exchange.finish_reason or "",
+            output_tokens_max=self.output_tokens_max,
+            region=plan.model_spec.region or plan.endpoint.spec.region,
             estimated_input_tokens=self.estimated_input_tokens,
         )
 
