@@ -416,6 +416,10 @@ class Attempt:
             held_usd_nanos=held.amount.usd_nanos if held is not None else 0,
             provider_response_id=self.exchange.response_id,
             price_version=plan.price_version,
+            vendor_model_id=plan.model_spec.vendor_model_id,
+            finish_reason=self.exchange.finish_reason or "",
+            output_tokens_max=self.output_tokens_max,
+            region=plan.model_spec.region or plan.endpoint.spec.region,
         )
 
 

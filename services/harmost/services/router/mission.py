@@ -384,6 +384,11 @@ class Mission:
             router_id=self._tools.router_id,
             steps=tuple(self._steps),
             fact_vectors=tuple(self._vectors),
+            traceparent=call.traceparent,
+            tracestate=call.tracestate,
+            streamed=call.streamed,
+            audit_required=self._profile.audit == "required",
+            snapshot_digest=self._snapshot.digest,
         )
 
     def _summaries(self) -> tuple[AttemptSummary, ...]:
@@ -429,6 +434,11 @@ class Mission:
             labels=dict(call.labels),
             started_at_ns=self._started_at_ns,
             router_id=self._tools.router_id,
+            traceparent=call.traceparent,
+            tracestate=call.tracestate,
+            streamed=call.streamed,
+            audit_required=self._profile.audit == "required",
+            snapshot_digest=self._snapshot.digest,
         )
 
     def _journal(self, row: MissionOpened | MissionClosed) -> None:

@@ -165,6 +165,12 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
         """Unsupported until there is an audit log."""
         raise Unsupported("this version keeps no audit log: there are no receipts")
 
+    async def EraseEndUser(
+        self, request: telemetry_pb2.EraseEndUserRequest, context: Context
+    ) -> telemetry_pb2.EraseEndUserResponse:
+        """Unsupported until there is an audit log."""
+        raise Unsupported("this version keeps no audit log: there is nothing that could be opened")
+
     async def _prune_forever(self) -> None:
         while True:
             try:
