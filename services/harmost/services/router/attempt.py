@@ -278,12 +278,10 @@ class Attempt:
         self._settle(amount, usage)
         return summary
 
-    def not_admitted(self, error: HarmostError) -> AttemptSummary:
-        """Close an attempt that `reserve` refused: nothing was sent, and nothing is held."""
+    def not_admitted(self, why: str) -> AttemptSummary:
+        """Close an attempt that `reserve` refused or never answered: nothing was sent, nothing is held."""
         summary = self._summary(TokenUsage(), None)
-        summary = self.summary = msgspec.structs.replace(
-            summary, outcome="not_admitted", error=error.message
-        )
+        summary = self.summary = msgspec.structs.replace(summary, outcome="not_admitted", error=why)
         self._tools.journal.append(
             AttemptClosed(record_id=self.plan.record_id, attempt=summary, resolution="none")
         )
@@ -296,6 +294,11 @@ class Attempt:
         plan = self.plan
         told = Told(plan.path, plan.model, self.started_ns, plan.price_version)
         self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held for it."""
+        return self._holding is not None
 
     @property
     def _holding(self) -> Held | None:

@@ -92,7 +92,7 @@ class LedgerSync:
         self._pause_s = 0.0  # before the next epoch
         self._register_at_s = 0.0
         self._sent_s = 0.0  # on this connection; 0: nothing waits for an answer
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: dict[asyncio.Future[None], int] = {}  # sequences waited for
         self._ended_waiters: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
@@ -167,9 +167,12 @@ class LedgerSync:
     async def answered(self, sequence: int) -> None:
         """Return once the message `sequence` of this epoch is answered, or the epoch ends."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((sequence, waiter))
+        self._waiters[waiter] = sequence
         self._wake.set()
-        await waiter
+        try:
+            await waiter
+        finally:
+            self._waiters.pop(waiter, None)  # whoever is cut waits no more
 
     def hasten(self) -> None:
         """Send the next message now, if there is something to say."""
@@ -422,8 +425,6 @@ class LedgerSync:
             log.warning("acknowledged settlements are not noted: %s", error)
 
     def _wake_waiters(self, sequence: int) -> None:
-        waiting = self._waiters
-        self._waiters = [(wanted, waiter) for wanted, waiter in waiting if wanted > sequence]
-        for wanted, waiter in waiting:
+        for waiter, wanted in self._waiters.items():
             if wanted <= sequence and not waiter.done():
                 waiter.set_result(None)

@@ -129,8 +129,9 @@ class Mission:
                 raise
             await self._settle_rest("cancelled")
             await self._close("killed", Killed.reason)
-            self._killed.details["record_id"] = self.record_id
-            raise self._killed from None
+            raise self._end_killed(self._killed) from None
+        finally:
+            self._task = None  # a task that was cancelled keeps its error, and that this mission
         broke = self._last.finish_reason == "provider_broke"
         record = await self._close(
             "failed" if broke else "completed", ProviderFailed.reason if broke else ""
@@ -152,6 +153,11 @@ class Mission:
             self._killed = error
             self._task.cancel()
 
+    def _end_killed(self, killed: Killed) -> Killed:
+        self._killed = None  # what it raises must not be kept by what raises it
+        killed.details["record_id"] = self.record_id
+        return killed
+
     async def abandon(self, outcome: AttemptOutcome) -> None:
         """The caller is gone or late: settle what was used so far and write the record."""
         if not self.open:
@@ -167,9 +173,13 @@ class Mission:
     async def _settle_rest(self, outcome: AttemptOutcome) -> None:
         """Settle the attempt that was cut off, if one was."""
         for attempt in self._attempts:
-            if attempt.summary is None:
+            if attempt.summary is not None:
+                continue
+            if attempt.holds:
                 attempt.cancel(outcome)
                 await attempt.close()
+            else:
+                attempt.not_admitted("the call was over before anything was held for it")
 
     async def _run(self, listener: Listener) -> None:
         started = False
@@ -233,11 +243,12 @@ class Mission:
             try:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
-                refused = error
-                attempt.not_admitted(error)
+                # Anew: one that was raised holds its frames, and these would hold it.
+                refused = BudgetExhausted(error.message, details=error.details)
+                attempt.not_admitted(error.message)
                 continue
             except HarmostError as error:
-                attempt.not_admitted(error)
+                attempt.not_admitted(error.message)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
             try:
@@ -255,7 +266,10 @@ class Mission:
             failed.append(attempt)
             if failure.kind not in HOPS:
                 break
-        raise self._none_left(failed, refused)
+        try:
+            raise self._none_left(failed, refused)
+        finally:
+            refused = None  # this frame is in its traceback
 
     def _attempt(
         self,
