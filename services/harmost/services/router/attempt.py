@@ -22,7 +22,6 @@ from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
 )
-from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
     ModelPrice,
@@ -45,6 +44,7 @@ from harmost.services.router.budget import BudgetClient, Held
 from harmost.services.router.growth import PACE, Growth
 from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
+from harmost.services.router.purse import Purse
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
@@ -91,7 +91,7 @@ class AttemptPlan:
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
-    ceiling: Counter | None = None  # of its mission, all attempts together
+    purse: Purse | None = None  # of its mission, for all attempts together
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
 
     @property
@@ -148,7 +148,7 @@ class Attempt:
             plan.model,
             self._worst_case(most),
             self._worst_case(min(most, least)),
-            plan.ceiling,
+            plan.purse,
         )
         self._held, self.warnings = held, held.warnings
         try:
