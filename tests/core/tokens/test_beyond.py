@@ -1,4 +1,6 @@
-"""Input beyond words: nothing in it is free, and a tokenizer never makes more of it than the bound."""
+"""Beyond what is written: nothing is free, and with its bytes no way to print it has more tokens."""
+
+import json
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,42 +15,50 @@ from harmost.core.chat import (
     ToolCall,
     ToolResult,
 )
-from harmost.core.tokens.beyond import estimate_beyond_text, tokens_max_beyond_text
+from harmost.core.tokens.beyond import tokens_max_beyond
 
 NOTHING = Generation()
 
 
-def most(*parts: Part) -> int:
-    return tokens_max_beyond_text((Message("assistant", parts),), NOTHING)
+def beyond(*parts: Part) -> int:
+    return tokens_max_beyond((Message("assistant", parts),), NOTHING)
 
 
-def test_words_and_media_count_nothing_here() -> None:
-    messages = (
-        Message.of("user", "hi"),
-        Message("user", (Media(kind="image", media_type="image/png", data=b"x" * 99),)),
-    )
-    assert tokens_max_beyond_text(messages, NOTHING) == 0
-    assert estimate_beyond_text(messages, NOTHING) == 0
+def test_words_have_nothing_beyond_them() -> None:
+    assert tokens_max_beyond((Message.of("user", "hi"),), NOTHING) == 0
 
 
-def test_every_byte_of_a_call_counts() -> None:
-    assert most(ToolCall("c", "f", "{}")) + 3 * 3 == most(ToolCall("c", "f", '{}"""'))
-    assert most(ToolCall("c", "f", "{}")) + 2 == most(ToolCall("cc", "ff", "{}"))
+def test_a_picture_has_its_markers_alone() -> None:
+    small, large = (Media(kind="image", media_type="image/png", data=b"x" * n) for n in (1, 9_999))
+    assert beyond(small) == beyond(large) > 0
 
 
-def test_results_and_reasoning_count() -> None:
-    assert most(ToolResult("c", "rain")) >= 4
-    assert most(Reasoning("hm", b"seal")) >= 6
+def test_names_ids_and_seals_count() -> None:
+    assert beyond(ToolCall("c", "f", "{}")) + 2 == beyond(ToolCall("cc", "ff", "{}"))
+    assert beyond(ToolResult("c", "")) + 3 == beyond(ToolResult("cccc", ""))
+    assert beyond(Reasoning("hm")) + 4 == beyond(Reasoning("hm", b"seal"))
 
 
 def test_tools_and_schema_count() -> None:
     tool = Generation(tools=(Tool("weather", "of a place", "{}"),))
     schema = Generation(output_schema_json='{"type":"object"}')
-    assert tokens_max_beyond_text((), tool) > 1_024
-    assert tokens_max_beyond_text((), schema) >= 17
+    assert tokens_max_beyond((), tool) > 1_024
+    assert tokens_max_beyond((), schema) == 2 * 17
 
 
-@given(st.text(), st.text(), st.text())
-def test_the_estimate_is_below_the_bound(call_id: str, name: str, arguments: str) -> None:
-    messages = (Message("assistant", (ToolCall(call_id, name, arguments),)),)
-    assert estimate_beyond_text(messages, NOTHING) <= tokens_max_beyond_text(messages, NOTHING)
+@given(
+    st.dictionaries(
+        st.text(max_size=3),
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=3),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+        ),
+    )
+)
+def test_json_that_is_printed_anew_fits_the_bound(value: dict[str, object]) -> None:
+    """At the worst each character but the indent is a token, and each line's indent is one."""
+    plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    lines = json.dumps(value, ensure_ascii=False, indent=4).split("\n")
+    tokens = sum(2 + len(line.lstrip(" ").encode("utf-8", "surrogatepass")) for line in lines)
+    written = len(plain.encode("utf-8", "surrogatepass"))
+    assert tokens <= written + beyond(ToolCall("", "", plain))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import TypeAlias
 
 from harmost.core.policy.decision import Redaction
 from harmost.core.privacy.scan import find
@@ -11,6 +11,8 @@ from harmost.core.privacy.span import Span
 __all__ = ["redact", "redact_json"]
 
 _DIGITS_SHOWN = 4
+
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | float | bool | None"
 
 
 def redact(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[str, int]]:
@@ -38,11 +40,11 @@ def redact_json(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[s
     redactions = tuple(redactions)
     spans_by_class: dict[str, int] = {}
 
-    def changed(value: Any) -> Any:
+    def changed(value: _Json) -> _Json:
         if isinstance(value, dict):
-            return {name: changed(each) for name, each in cast("dict[str, Any]", value).items()}
+            return {name: changed(each) for name, each in value.items()}
         if isinstance(value, list):
-            return [changed(each) for each in cast("list[Any]", value)]
+            return [changed(each) for each in value]
         if value is None or isinstance(value, bool):
             return value
         words = value if isinstance(value, str) else str(value)

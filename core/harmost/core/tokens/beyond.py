@@ -1,60 +1,50 @@
-"""Input that is no words of a message: tool calls, results and reasoning, tools on offer, a schema.
+"""What comes on top of the bytes that are written: names, ids, markers, JSON that is printed anew.
 
-Pictures, sounds and documents are not counted here: their tokens are not in their bytes.
+Of pictures, sounds and documents only the markers: their tokens are not in their bytes.
 """
 
 from collections.abc import Iterable
 
-from harmost.core.chat import Generation, Message, Part, Reasoning, ToolCall, ToolResult
+from harmost.core.chat import Generation, Message, Part, Reasoning, Text, ToolCall, ToolResult
 
-__all__ = ["estimate_beyond_text", "tokens_max_beyond_text"]
+__all__ = ["tokens_max_beyond"]
 
-# A call, a result, a tool: markers, names of fields, separators.
+# A call, a result, a tool, a picture: markers, names of fields, separators.
 _PART_OVERHEAD_TOKENS = 32
 # What a vendor tells its model of tools at all: Anthropic says up to 530 tokens.
 _TOOLS_OVERHEAD_TOKENS = 1_024
 # Templates print JSON with an indent, and some write a schema in another language: an element of two
-# bytes gets a line and its indent, which are a token each.
-_TOKENS_PER_JSON_BYTE = 3
-_BYTES_PER_TOKEN = 4
+# bytes gets a line and its indent, a token each. Its own bytes count elsewhere.
+_TOKENS_MORE_PER_JSON_BYTE = 2
 
 
-def tokens_max_beyond_text(messages: Iterable[Message], generation: Generation) -> int:
-    """No provider bills more input tokens for it than this. O(characters)."""
-    parts, text_bytes, json_bytes = _sizes(messages, generation)
-    tools = _TOOLS_OVERHEAD_TOKENS if generation.tools else 0
-    overhead = tools + parts * _PART_OVERHEAD_TOKENS
-    return overhead + text_bytes + json_bytes * _TOKENS_PER_JSON_BYTE
+def tokens_max_beyond(messages: Iterable[Message], generation: Generation) -> int:
+    """No provider bills more input tokens than this and a token for each byte of what is written."""
+    tokens = sum(_part(part) for message in messages for part in message.parts)
+    if generation.tools:
+        tokens += _TOOLS_OVERHEAD_TOKENS
+        for tool in generation.tools:
+            tokens += _PART_OVERHEAD_TOKENS + _bytes(tool.name) + _json(tool.parameters_schema_json)
+    return tokens + _json(generation.output_schema_json)
 
 
-def estimate_beyond_text(messages: Iterable[Message], generation: Generation) -> int:
-    """About how many tokens it has. O(characters)."""
-    _, text_bytes, json_bytes = _sizes(messages, generation)
-    return -(-(text_bytes + json_bytes) // _BYTES_PER_TOKEN)
-
-
-def _sizes(messages: Iterable[Message], generation: Generation) -> tuple[int, int, int]:
-    """How many parts, bytes of words and bytes of JSON."""
-    sizes = [size for message in messages for part in message.parts for size in _part_sizes(part)]
-    sizes += [
-        (_bytes(tool.name) + _bytes(tool.description), _bytes(tool.parameters_schema_json))
-        for tool in generation.tools
-    ]
-    if generation.output_schema_json:
-        sizes.append((0, _bytes(generation.output_schema_json)))
-    return len(sizes), sum(text for text, _ in sizes), sum(json for _, json in sizes)
-
-
-def _part_sizes(part: Part) -> Iterable[tuple[int, int]]:
+def _part(part: Part) -> int:
     match part:
+        case Text():
+            return 0
         case ToolCall(call_id, name, arguments_json):
-            yield _bytes(call_id) + _bytes(name), _bytes(arguments_json)
+            more = _bytes(call_id) + _bytes(name) + _json(arguments_json)
         case ToolResult(call_id, content):  # which may be JSON that a template prints anew
-            yield _bytes(call_id), _bytes(content)
-        case Reasoning(text, signature):
-            yield _bytes(text) + len(signature), 0
+            more = _bytes(call_id) + _json(content)
+        case Reasoning(_, signature):
+            more = len(signature)
         case _:
-            pass
+            more = 0
+    return _PART_OVERHEAD_TOKENS + more
+
+
+def _json(text: str) -> int:
+    return _bytes(text) * _TOKENS_MORE_PER_JSON_BYTE
 
 
 def _bytes(text: str) -> int:

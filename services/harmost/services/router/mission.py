@@ -23,8 +23,7 @@ from harmost.core.audit.rows import (
     RecordSummary,
 )
 from harmost.core.budget.input_bound import media_bound
-from harmost.core.budget.ledger import Counter
-from harmost.core.budget.nodes import BudgetPath, Unit
+from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.progressive import bills_unseen
 from harmost.core.chat import Call, Part
@@ -47,6 +46,7 @@ from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
 from harmost.services.router.listeners import Listener
+from harmost.services.router.purse import Purse
 from harmost.services.router.stats import Stats
 from harmost.services.router.turn import (
     Turn,
@@ -94,7 +94,7 @@ class Mission:
         self._tls = tls
         self._endpoints = tools.endpoints.as_now()
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
-        self._ceiling = _ceiling(self._profile)
+        self._purse = _purse(self._profile)
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
         self._path = BudgetPath(
@@ -212,6 +212,7 @@ class Mission:
                 decision,
                 self._snapshot,
                 now_s=now_s,
+                calibration=self._tools.attempt.calibration,
                 cheaper=advice.cheaper,
             )
             self._decision = merged(before, decision)
@@ -300,7 +301,7 @@ class Mission:
             messages=turn.messages,
             generation=generation,
             dropped=left_out,
-            input_tokens=turn.input_tokens,
+            shape=turn.shape,
             input_tokens_max=turn.input_tokens_max + media.tokens_max,
             unbounded=media.unbounded,
             output_tokens_max=min(
@@ -308,7 +309,7 @@ class Mission:
             ),
             stall_s=stall_s or None,
             fsync_first=profile.audit == "required",
-            ceiling=self._ceiling,
+            purse=self._purse,
             progressive=streamed
             and profile.cost.hold == "progressive"
             and step.output is None  # half of one is of no use
@@ -368,6 +369,8 @@ class Mission:
 
     async def _close(self, status: MissionStatus, reason: str) -> RecordSummary:
         """Write the close row; from here on the mission survives a kill as what it was."""
+        if self._purse is not None:
+            self._purse.empty()
         record = self._record(status, reason)
         self._journal(MissionClosed(record=record))
         self.open = False
@@ -468,12 +471,12 @@ class Mission:
         self._tools.attempt.journal.append(row)
 
 
-def _ceiling(profile: MissionProfileSpec) -> Counter | None:
-    """What the mission may cost, as a counter of its own; None: its profile says nothing."""
-    if not profile.cost.usd_max:
+def _purse(profile: MissionProfileSpec) -> Purse | None:
+    """What the mission may cost; None: its profile says nothing."""
+    cost = profile.cost
+    if not cost.usd_max:
         return None
-    limit = usd_nanos(profile.cost.usd_max)
-    return Counter(0, unit=Unit.USD_NANOS, limit=limit, hard=True)
+    return Purse(usd_nanos(cost.usd_max), at_once=cost.reserve == "mission")
 
 
 def _status_of(error: HarmostError) -> MissionStatus:

@@ -4,7 +4,7 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -28,8 +28,10 @@ from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing import fit
 from harmost.core.routing.choose import chosen
 from harmost.core.tenants import ancestors
-from harmost.core.tokens.beyond import estimate_beyond_text, tokens_max_beyond_text
-from harmost.core.tokens.estimate import estimate, input_tokens_max
+from harmost.core.tokens.beyond import tokens_max_beyond
+from harmost.core.tokens.calibration import Calibration
+from harmost.core.tokens.estimate import bytes_bound
+from harmost.core.tokens.measure import Shape
 
 __all__ = [
     "Turn",
@@ -53,7 +55,7 @@ OTHER_RULES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Messages and what is known about them. Token counts: `input_tokens` is an estimate.
+    """Messages, what is asked of the answer, and what is known about them; `shape` is of all words.
 
     Pictures, sounds and documents count no tokens here: how many they are, each model says.
     """
@@ -62,13 +64,17 @@ class Turn:
     generation: Generation
     modalities: tuple[str, ...]
     data_classes: tuple[str, ...]
-    input_bytes: int
-    input_tokens: int
+    shape: Shape
+
+    @property
+    def input_tokens(self) -> int:
+        """About how many tokens they have, for whatever model."""
+        return self.shape.tokens
 
     @property
     def input_tokens_max(self) -> int:
-        """No vocabulary makes more tokens of this."""
-        return input_tokens_max(self.messages) + tokens_max_beyond_text(
+        """No vocabulary makes more tokens of them."""
+        return bytes_bound(self.shape.utf8_bytes, self.shape.messages) + tokens_max_beyond(
             self.messages, self.generation
         )
 
@@ -84,16 +90,14 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
         system = f"{system}\n\nResults of earlier steps: {results}".lstrip()
     messages = (Message.of("system", system), *call.messages) if system else call.messages
     generation = _generation(call.generation, step)
-    written = [*(text for m in messages for text in m.written()), *_written(generation)]
+    written = _written(messages, generation)
     found = {span.data_class for text in written for span in find(text)}
     return Turn(
         messages=messages,
         generation=generation,
         modalities=tuple(fit.modalities(messages)),
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
-        input_bytes=sum(len(text.encode()) for text in written),
-        input_tokens=sum(estimate(message.text) for message in messages)
-        + estimate_beyond_text(messages, generation),
+        shape=Shape(written),
     )
 
 
@@ -109,12 +113,14 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
     )
 
 
-def _written(generation: Generation) -> Iterator[str]:
-    """What of it the provider reads."""
+def _written(messages: Sequence[Message], generation: Generation) -> list[str]:
+    """All that the provider reads but media, names and ids."""
+    written = [text for message in messages for text in message.written()]
     for tool in generation.tools:
-        yield tool.description
-        yield tool.parameters_schema_json
-    yield generation.output_schema_json
+        written += (tool.description, tool.parameters_schema_json)
+    if generation.output_schema_json:
+        written.append(generation.output_schema_json)
+    return written
 
 
 def decide(
@@ -137,7 +143,7 @@ def decide(
         tenant=known[-1].spec if known else None,
         data_classes=turn.data_classes,
         input_tokens=turn.input_tokens,
-        input_bytes=turn.input_bytes,
+        input_bytes=turn.shape.utf8_bytes,
         modalities=turn.modalities,
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
@@ -209,7 +215,12 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
         for redaction in decision.redactions
     )
     return (
-        replace(turn, messages=messages, generation=generation),
+        replace(
+            turn,
+            messages=messages,
+            generation=generation,
+            shape=Shape(_written(messages, generation)),
+        ),
         msgspec.structs.replace(decision, redactions=redactions),
     )
 
@@ -222,6 +233,7 @@ def choose(
     snapshot: CompiledSnapshot,
     *,
     now_s: int,
+    calibration: Calibration,
     cheaper: BudgetLimit | None = None,
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left.
@@ -234,6 +246,7 @@ def choose(
         models={name: models[name].spec for name in decision.candidates},
         prices=snapshot.prices.at(now_s),
         input_tokens=turn.input_tokens,
+        input_tokens_of=lambda name: calibration.input_tokens(call.profile, name, turn.shape),
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
