@@ -1,5 +1,7 @@
 """The tables of Telemetry's database, as migrations: forwards only, never edited once released."""
 
+from harmost.services.telemetry.backlog import SCHEMA as EXPORTS
+
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "USAGE_COLUMNS"]
 
 APPLICATION_ID = 0x686D7474  # "hmtt"
@@ -70,4 +72,5 @@ MIGRATIONS = (
 
     CREATE INDEX fact_vectors_by_time ON fact_vectors (started_ns, tenant);
     """,
+    EXPORTS,
 )
