@@ -21,8 +21,9 @@ class Settings:
     `policy_verify_keys` signed. `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
     `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
     workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached. A ledger or
-    journal belongs to one `deployment` and opens for no other; "" asks for none. Telemetry asks the
-    Routers at `router_addresses` how they are, and serves metrics on `metrics_listen`, "" for nowhere.
+    journal belongs to one `deployment` and opens for no other; "" asks for none. `keep` says for how
+    long Telemetry keeps what (telemetry/retention.py); it asks the Routers at `router_addresses` how
+    they are, and serves metrics on `metrics_listen`, "" for nowhere.
     """
 
     listen: str
@@ -48,6 +49,7 @@ class Settings:
     own_listen: str = ""
     allow_insecure: bool = False
     grace_s: float = 10.0
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse with `InvalidInput` what cannot run, or would run unsafely."""

@@ -194,6 +194,17 @@ Deployment = Annotated[
         show_default=False,
     ),
 ]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="CLASS=90d|CLASS=ROWS",
+        envvar="HARMOST_KEEP",
+        help="For how long to keep usage (800d), records (400d) or vectors (90d), or how many; again "
+        "for more. What is older is forgotten; in the variable, parted by spaces.",
+        show_default=False,
+    ),
+]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
 
@@ -264,6 +275,7 @@ def telemetry(
     metrics_listen: MetricsListen = "",
     insecure_listen: Insecure = False,
     grace: Grace = 10.0,
+    keep: Keep = None,
     supervised: Supervised = False,
 ) -> None:
     """Run the Telemetry service alone: it keeps the records, and makes telemetry of them.
@@ -289,6 +301,7 @@ def telemetry(
         metrics_listen=metrics_listen,
         allow_insecure=insecure_listen,
         grace_s=grace,
+        keep=tuple(keep or ()),
     )
 
 

@@ -98,14 +98,14 @@ class Backlog:
 
     def _after(self, position: int, items_max: int) -> list[tuple[int, bytes]]:
         rows = self._connection.execute(
-            "SELECT position, record FROM records WHERE position > ? ORDER BY position LIMIT ?",
+            "SELECT position, record FROM whole_records WHERE position > ? ORDER BY position LIMIT ?",
             (position, items_max),
         )
         return cast("list[tuple[int, bytes]]", rows.fetchall())
 
     def _required(self, position: int, floor: int, items_max: int) -> list[tuple[int, bytes]]:
         rows = self._connection.execute(
-            "SELECT position, record FROM audit_required JOIN records USING (position) "
+            "SELECT position, record FROM audit_required JOIN whole_records USING (position) "
             "WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
             (position, floor, items_max),
         )
