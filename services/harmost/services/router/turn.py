@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from harmost.core.budget.input_bound import InputBound, input_bound
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.budget.thresholds import Throttle
@@ -21,10 +22,11 @@ from harmost.core.policy.facts import request_facts
 from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
+from harmost.core.resources.kinds import ModelSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import chosen
 from harmost.core.tenants import ancestors
-from harmost.core.tokens.estimate import estimate, input_tokens_max
+from harmost.core.tokens.estimate import estimate
 
 __all__ = [
     "Turn",
@@ -53,10 +55,9 @@ class Turn:
     input_bytes: int
     input_tokens: int
 
-    @property
-    def input_tokens_max(self) -> int:
-        """No vocabulary makes more tokens of these messages."""
-        return input_tokens_max(self.messages)
+    def input_bound(self, model: ModelSpec) -> InputBound:
+        """What `model` can make of these messages at the most."""
+        return input_bound(self.messages, tools=model.server_tools)
 
 
 def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, Any]]) -> Turn:
