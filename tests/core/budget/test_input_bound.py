@@ -18,7 +18,7 @@ from harmost.core.errors import BudgetExhausted
 from harmost.core.resources.kinds import Price, ServerTool
 from harmost.core.tokens.estimate import input_tokens_max
 
-HI = (Message("user", "hi"),)
+HI = input_tokens_max((Message("user", "hi"),))
 
 
 def limit(*, unit: Unit = Unit.USD_NANOS, hard: bool = True) -> BudgetLimit:
@@ -79,7 +79,7 @@ def test_a_price_that_does_not_tell_a_tools_fee_is_unknown() -> None:
 
 def test_text_is_bounded_by_its_bytes() -> None:
     bound = input_bound(HI)
-    assert bound == (input_tokens_max(HI), {}, ())
+    assert bound == (HI, {}, ())
     check_bound(bound.unbounded, [limit()], model="m")
 
 
@@ -89,7 +89,7 @@ def test_what_is_declared_is_held() -> None:
         parts=[InputPart("image_url", 1_000), InputPart("file_id", 20)],
         tools={"web_search": ServerTool(3, 500), "fetch": ServerTool(2, 10)},
     )
-    assert bound.tokens_max == input_tokens_max(HI) + 1_020 + 1_520
+    assert bound.tokens_max == HI + 1_020 + 1_520
     assert bound.tool_calls_max == {"web_search": 3, "fetch": 2}
     check_bound(bound.unbounded, [limit()], model="m")
     price = compile_price(

@@ -11,10 +11,8 @@ from typing import Literal, NamedTuple
 
 from harmost.core.budget.nodes import BudgetLimit, Unit
 from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX, ModelPrice
-from harmost.core.chat import Message
 from harmost.core.errors import BudgetExhausted
 from harmost.core.resources.kinds import ServerTool
-from harmost.core.tokens.estimate import input_tokens_max
 
 __all__ = ["InputBound", "InputPart", "check_bound", "input_bound", "priced"]
 
@@ -35,16 +33,16 @@ class InputBound(NamedTuple):
 
 
 def input_bound(
-    messages: Iterable[Message],
+    text_tokens_max: int,
     *,
     parts: Iterable[InputPart] = (),
     tools: Mapping[str, ServerTool] = MappingProxyType({}),
 ) -> InputBound:
     """What an attempt with all this can have at the most. ValueError for a bound that is none.
 
-    `tools` are those that the provider runs and bills by the call; what they find becomes input.
+    `text_tokens_max` is the bound of its text, `tools` are those that the provider runs and bills by the call; what they find becomes input.
     """
-    tokens, calls, unbounded = input_tokens_max(messages), dict[str, int](), list[str]()
+    tokens, calls, unbounded = text_tokens_max, dict[str, int](), list[str]()
     for part in parts:
         if part.tokens_max is None:
             unbounded.append(f"`{part.kind}` without `tokens_max`")
