@@ -49,7 +49,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One admitted call of a mission profile. `tenant` is the path that is charged."""
+    """One admitted call of a mission profile. `tenant` is the path that is charged.
+
+    `traceparent` and `tracestate` are its caller's (otel/context.py); `streamed`: the answer is.
+    """
 
     profile: str
     tenant: str
@@ -62,3 +65,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     data_subject_id: str = ""
     labels: Mapping[str, str] = {}
     idempotency_key: str = ""
+    traceparent: str = ""
+    tracestate: str = ""
+    streamed: bool = False

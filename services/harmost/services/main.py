@@ -41,6 +41,7 @@ from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
 from harmost.services.snapshots.keys import read_signer, verifier_of
 from harmost.services.snapshots.watcher import SnapshotWatcher
+from harmost.services.telemetry.retention import retention_of
 from harmost.services.telemetry.service import TelemetryServicer
 from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
@@ -174,7 +175,11 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
     _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
-            contextlib.closing(TelemetryStore(settings.data_dir / "telemetry.db"))
+            contextlib.closing(
+                TelemetryStore(
+                    settings.data_dir / "telemetry.db", retention=retention_of(settings.keep)
+                )
+            )
         )
         snapshots = await stack.enter_async_context(_snapshots(settings, "telemetry"))
         servicer = TelemetryServicer(store)

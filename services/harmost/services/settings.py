@@ -21,7 +21,8 @@ class Settings:
     `policy_verify_keys` signed. `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
     `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
     workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached. A ledger or
-    journal belongs to one `deployment` and opens for no other; "" asks for none.
+    journal belongs to one `deployment` and opens for no other; "" asks for none. `keep` says for how
+    long Telemetry keeps what (telemetry/retention.py).
     """
 
     listen: str
@@ -45,6 +46,7 @@ class Settings:
     own_listen: str = ""
     allow_insecure: bool = False
     grace_s: float = 10.0
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse with `InvalidInput` what cannot run, or would run unsafely."""

@@ -75,6 +75,27 @@ async def test_sums_by_every_group_name_their_keys_in_order(caller: Any, make_re
     assert await keys(BY.GROUP_BY_PROFILE, BY.GROUP_BY_MODEL) == [["sales", "m"], ["support", "m"]]
 
 
+async def test_sums_are_asked_for_by_label_level_profile_and_model(
+    caller: Any, make_record: Any
+) -> None:
+    await caller.report(
+        make_record("r1", ("a", 1, 1), ("b", 1, 2), tenant="acme/eu", labels={"team": "x"}),
+        make_record("r2", ("a", 1, 4), tenant="acme/us", labels={"team": "y", "env": "test"}),
+        make_record("r3", ("a", 1, 8), tenant="globex", profile="sales"),
+    )
+
+    async def costs(**asked: Any) -> dict[str, int]:
+        return {"/".join(row.keys): row.cost_usd_nanos for row in await caller.usage(**asked)}
+
+    by_team = {"group_by": [BY.GROUP_BY_LABEL], "label_names": ["team"]}
+    assert await costs(**by_team) == {"": 8, "x": 3, "y": 4}
+    assert await costs(**by_team, model="a") == {"": 8, "x": 1, "y": 4}
+    assert await costs(group_by=[BY.GROUP_BY_TENANT], tenant_levels=1) == {"acme": 7, "globex": 8}
+    assert await costs(profile="sales") == await costs(tenant="globex") == {"": 8}
+    assert await costs(labels={"env": "test"}) == {"": 4}
+    assert await costs(labels={"env": ""}) == {"": 11}
+
+
 async def test_a_time_range_takes_its_start_and_leaves_its_end(
     caller: Any, make_record: Any
 ) -> None:

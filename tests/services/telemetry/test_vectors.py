@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from harmost.services.telemetry.retention import Retention
 from harmost.services.telemetry.store import TelemetryStore, VectorFilter
 from harmost.telemetry.v1 import telemetry_pb2
 
@@ -54,7 +55,7 @@ def test_pages_cover_all_even_of_one_instant(store: TelemetryStore, make_record:
 
 def test_they_are_forgotten_before_their_records(tmp_path: Path, make_record: Any) -> None:
     path = tmp_path / "t.db"
-    with contextlib.closing(TelemetryStore(path, retention_days=400, vectors_days=90)) as store:
+    with contextlib.closing(TelemetryStore(path)) as store:
         store.take(batch(make_record("old", fact_vectors=(b"old",))))
         store.take(batch(make_record("new", at_s=T0 + 80 * DAY_S, fact_vectors=(b"new",))))
         assert store.prune((T0 + 100 * DAY_S) * NS) == 1
@@ -64,7 +65,7 @@ def test_they_are_forgotten_before_their_records(tmp_path: Path, make_record: An
 
 def test_too_many_lose_the_oldest(tmp_path: Path, make_record: Any) -> None:
     path = tmp_path / "t.db"
-    with contextlib.closing(TelemetryStore(path, vectors_max=2)) as store:
+    with contextlib.closing(TelemetryStore(path, retention=Retention(vectors_max=2))) as store:
         for number in range(5):
             store.take(
                 batch(make_record(f"r{number}", at_s=T0 + number, fact_vectors=(b"%d" % number,)))
@@ -72,7 +73,9 @@ def test_too_many_lose_the_oldest(tmp_path: Path, make_record: Any) -> None:
         while store.prune(T0 * NS):
             pass
         assert read(store) == [b"4", b"3"]
-    with contextlib.closing(TelemetryStore(path, vectors_max=1)) as store:  # counted at the start
+    with contextlib.closing(
+        TelemetryStore(path, retention=Retention(vectors_max=1))
+    ) as store:  # counted at the start
         while store.prune(T0 * NS):
             pass
         assert read(store) == [b"4"]

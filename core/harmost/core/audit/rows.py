@@ -71,7 +71,13 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class AttemptSummary(_Stored, frozen=True):
-    """One attempt as it ended. `started_at_ns` is when it was sent; 0 in `first_token_ns`: no token."""
+    """One attempt as it ended. `started_at_ns` is when it was sent; 0 in `first_token_ns`: no token.
+
+    `vendor_model_id` and `output_tokens_max` are what the provider was asked for; `finish_reason` is
+    one of core/chat.py, "" where the answer has no end. `region` is where it was called, as its
+    model's or provider's document says. `estimated_input_tokens` is what was expected before it was
+    sent; 0: nothing was.
+    """
 
     attempt_id: str
     model: str
@@ -87,6 +93,11 @@ class AttemptSummary(_Stored, frozen=True):
     held_usd_nanos: int = 0
     provider_response_id: str = ""
     price_version: str = ""
+    region: str = ""
+    vendor_model_id: str = ""
+    finish_reason: str = ""
+    output_tokens_max: int = 0
+    estimated_input_tokens: int = 0
 
 
 class Outcome(_Stored, frozen=True):
@@ -105,7 +116,8 @@ class RecordSummary(_Stored, frozen=True):
     """One mission as it ended: all that is ever told of it, never prompt or answer text.
 
     `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
-    see policy/vector.py.
+    see policy/vector.py. `snapshot_digest` is of the documents that it ran by. `traceparent` and
+    `tracestate` are the caller's, valid (otel/context.py) or "".
     """
 
     record_id: str
@@ -130,6 +142,11 @@ class RecordSummary(_Stored, frozen=True):
     journal_sequence: int = 0
     outcomes: tuple[Outcome, ...] = ()
     fact_vectors: tuple[bytes, ...] = ()
+    snapshot_digest: bytes = b""
+    traceparent: str = ""
+    tracestate: str = ""
+    streamed: bool = False
+    audit_required: bool = False
 
 
 class MissionOpened(_Stored, frozen=True, tag=1):
@@ -145,6 +162,11 @@ class MissionOpened(_Stored, frozen=True, tag=1):
     end_user_id: str = ""
     labels: Mapping[str, str] = {}
     decision: Decision | None = None
+    snapshot_digest: bytes = b""
+    traceparent: str = ""
+    tracestate: str = ""
+    streamed: bool = False
+    audit_required: bool = False
 
 
 class AttemptOpened(_Stored, frozen=True, tag=2):

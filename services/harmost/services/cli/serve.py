@@ -164,6 +164,17 @@ Deployment = Annotated[
         show_default=False,
     ),
 ]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="CLASS=90d|CLASS=ROWS",
+        envvar="HARMOST_KEEP",
+        help="For how long to keep usage (800d), records (400d) or vectors (90d), or how many; again "
+        "for more. What is older is forgotten; in the variable, parted by spaces.",
+        show_default=False,
+    ),
+]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 
 
@@ -231,6 +242,7 @@ def telemetry(
     policy: Policy = f"127.0.0.1:{PORT + 1}",
     insecure_listen: Insecure = False,
     grace: Grace = 10.0,
+    keep: Keep = None,
     supervised: Supervised = False,
 ) -> None:
     """Run the Telemetry service alone: it keeps the records."""
@@ -250,6 +262,7 @@ def telemetry(
         policy_address=policy,
         allow_insecure=insecure_listen,
         grace_s=grace,
+        keep=tuple(keep or ()),
     )
 
 

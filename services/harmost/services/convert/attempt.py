@@ -62,4 +62,9 @@ def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") 
         held_usd_nanos=attempt.held_usd_nanos,
         provider_response_id=attempt.provider_response_id,
         price_version=attempt.price_version,
+        vendor_model_id=attempt.vendor_model_id,
+        finish_reason=attempt.finish_reason,
+        output_tokens_max=attempt.output_tokens_max,
+        region=attempt.region,
+        estimated_input_tokens=attempt.estimated_input_tokens,
     )

@@ -85,6 +85,11 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         journal_sequence=record.journal_sequence,
         outcomes=tuple(outcome_report_from_proto(outcome) for outcome in record.outcomes),
         fact_vectors=tuple(record.fact_vectors),
+        traceparent=record.traceparent,
+        tracestate=record.tracestate,
+        streamed=record.streamed,
+        audit_required=record.audit_required,
+        snapshot_digest=record.snapshot_digest,
     )
 
 

@@ -174,7 +174,7 @@ class Shipper:
                 if row.record_id in told:
                     break
                 told.add(row.record_id)
-            elif isinstance(row, MissionRecorded):
+            else:
                 bytes_left -= len(row.record)
             items.append(self._pending.popleft())
         return items
@@ -210,7 +210,7 @@ def _message(batch: int, items: Sequence[_Item]) -> bytes:
     records = [
         item.row.record + _PLACE.write(item)
         for item in items
-        if isinstance(item.row, MissionRecorded)
+        if not isinstance(item.row, OutcomeReported)
     ]
     outcomes = {
         item.row.record_id: item.row.outcome

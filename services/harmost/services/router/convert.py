@@ -6,6 +6,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from harmost.core.chat import Call, Claims, FinishReason, Generation, Message, MessageRole
 from harmost.core.errors import Forbidden, InvalidInput, UnsupportedField, Violation
+from harmost.core.otel.context import UNTRACED, TraceContext
 from harmost.router.v1 import router_pb2
 from harmost.services.convert.attempt import attempt_to_proto, outcome_to_proto
 from harmost.services.convert.decision import decision_to_bytes
@@ -43,8 +44,10 @@ _FINISH_REASONS: "Mapping[FinishReason, router_pb2.FinishReason.ValueType]" = {
 }
 
 
-def call_of(request: AnyChatRequest, *, principal: Principal, tenant: str) -> Call:
-    """The call that `request` means, charged to `tenant`.
+def call_of(
+    request: AnyChatRequest, *, principal: Principal, tenant: str, trace: TraceContext = UNTRACED
+) -> Call:
+    """The call that `request` means, charged to `tenant`; `trace` is where its caller stands.
 
     Raises `UnsupportedField` for what this version does not carry, `Forbidden` for a claim that the
     principal's tenant does not grant.
@@ -62,6 +65,9 @@ def call_of(request: AnyChatRequest, *, principal: Principal, tenant: str) -> Ca
         data_subject_id=request.data_subject_id,
         labels=dict(request.labels),
         idempotency_key=request.idempotency_key,
+        traceparent=trace.parent,
+        tracestate=trace.state,
+        streamed=isinstance(request, router_pb2.StreamChatRequest),
     )
 
 

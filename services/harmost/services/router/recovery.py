@@ -67,6 +67,8 @@ async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) 
         step_index=row.step_index,
         held_usd_nanos=row.held_usd_nanos,
         price_version=row.price.version if row.price is not None else "",
+        vendor_model_id=row.vendor_model_id,
+        region=row.region,
     )
     closed = AttemptClosed(
         record_id=row.record_id,

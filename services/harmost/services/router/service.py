@@ -18,6 +18,7 @@ from harmost.core.audit.rows import Outcome, OutcomeReported
 from harmost.core.chat import Call
 from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, ProviderFailed, Unsupported
 from harmost.core.limits import INPUT_BYTES_MAX
+from harmost.core.otel.context import TraceContext, trace_context
 from harmost.core.policy.revocations import killed
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.tenants import visible
@@ -143,7 +144,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     async def _admitted(self, request: AnyChatRequest, context: Context) -> AsyncGenerator[Mission]:
         """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
         principal, snapshot = current_principal(), self._snapshots.current()
-        call = self._admit(request, principal, snapshot)
+        trace = trace_context(context.invocation_metadata() or ())
+        call = self._admit(request, principal, snapshot, trace)
         record_id = f"{time.time_ns():016x}{os.urandom(8).hex()}"
         stopped = self._snapshots.revocations().of_call(
             tenant=call.tenant, profile=call.profile, agent_id=call.agent_id, record_id=record_id
@@ -181,7 +183,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         await budget.claim(owner, call.idempotency_key, _digest(request), record_id)
 
     def _admit(
-        self, request: AnyChatRequest, principal: Principal, snapshot: CompiledSnapshot
+        self,
+        request: AnyChatRequest,
+        principal: Principal,
+        snapshot: CompiledSnapshot,
+        trace: TraceContext,
     ) -> Call:
         profile = snapshot.catalog.profiles.get(request.profile)
         if profile is None or not _shared(principal.tenant, profile.metadata.tenant):
@@ -203,7 +209,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 f"the messages are {input_bytes} bytes: "
                 f"profile `{request.profile}` takes at most {input_bytes_max}"
             )
-        return call_of(request, principal=principal, tenant=tenant)
+        return call_of(request, principal=principal, tenant=tenant, trace=trace)
 
     async def _stop(self) -> None:
         """End the running missions that what is stopped now means."""

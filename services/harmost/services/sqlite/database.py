@@ -8,9 +8,10 @@ Knows nothing of what is in it: each store brings its own application id and mig
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn
 
 import apsw
 
@@ -26,6 +27,7 @@ SQLITE_VERSION_MIN = 3_053_000
 LOCK_TIMEOUT_MS = 250
 # A log that once grew large is cut back to this when it is reset.
 WAL_BYTES_KEPT = 64 * 1024 * 1024
+NO_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
 def open_database(
@@ -34,13 +36,15 @@ def open_database(
     application_id: int,
     migrations: Sequence[str],
     synchronous: Literal["FULL", "NORMAL"],
+    functions: Mapping[str, Callable[..., Any]] = NO_FUNCTIONS,
 ) -> apsw.Connection:
     """The database at `path`, made if absent, locked to this process until it is closed.
 
     `application_id` (1..2**31-1) marks the file as the caller's. `migrations[n]` is SQL that brings
     version n to n + 1; a file that needs any is first copied to `<name>.v<version>.bak` beside it.
     "FULL" syncs each commit to disk before it returns; "NORMAL" may lose the last commits on power
-    loss, never on a crash of the process.
+    loss, never on a crash of the process. SQL, that of migrations too, may call `functions` by name;
+    the answer of each depends on its arguments alone.
 
     Raises NotPossibleNow, naming the file, when another process holds it, when it is foreign,
     newer, damaged or cannot be opened. O(size of the file): it is checked whole.
@@ -57,6 +61,8 @@ def open_database(
         _lock(connection)
         _check(connection, path, application_id, len(migrations))
         _configure(connection, synchronous)
+        for name, function in functions.items():
+            connection.create_scalar_function(name, function, deterministic=True)
         _migrate(connection, path, application_id, migrations)
     except apsw.Error as error:
         connection.close()

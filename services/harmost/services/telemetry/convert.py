@@ -18,14 +18,14 @@ Column = str | int | bytes
 
 
 class Entry(NamedTuple):
-    """A record as the store keeps it: columns of `records`, and of `attempts` without the position.
-
-    `vectors` are rows of `fact_vectors`, without theirs.
-    """
+    """A record as the store keeps it: columns of each table, without the position."""
 
     record: telemetry_pb2.Record
+    whole: bytes  # the record, serialized
+    started_ns: int
     columns: tuple[Column, ...]
     attempts: tuple[tuple[Column, ...], ...]
+    labels: tuple[tuple[str, str], ...]
     vectors: tuple[tuple[Column, ...], ...]
 
 
@@ -56,7 +56,6 @@ def entry_of(record: telemetry_pb2.Record, *, field: str) -> Entry:
         sum(map(_sent, summary.attempts)),
         *_usage(summary.usage),
         summary.cost_usd_nanos,
-        record.SerializeToString(),
     )
     attempts: tuple[tuple[Column, ...], ...] = tuple(
         (number, attempt.model, _sent(attempt), *_usage(attempt.usage), attempt.cost_usd_nanos)
@@ -66,7 +65,15 @@ def entry_of(record: telemetry_pb2.Record, *, field: str) -> Entry:
         (summary.record_id, summary.tenant, summary.profile, summary.started_at_ns, vector)
         for vector in summary.fact_vectors
     )
-    return Entry(record, columns, attempts, vectors)
+    return Entry(
+        record,
+        record.SerializeToString(),
+        summary.started_at_ns,
+        columns,
+        attempts,
+        tuple(summary.labels.items()),
+        vectors,
+    )
 
 
 def outcome_of(report: telemetry_pb2.OutcomeReport, *, field: str) -> Outcome:

@@ -1,6 +1,11 @@
 """The tables of Telemetry's database, as migrations: forwards only, never edited once released."""
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "USAGE_COLUMNS"]
+import json
+from collections.abc import Callable, Mapping
+
+from harmost.telemetry.v1 import telemetry_pb2
+
+__all__ = ["APPLICATION_ID", "FUNCTIONS", "MIGRATIONS", "USAGE_COLUMNS"]
 
 APPLICATION_ID = 0x686D7474  # "hmtt"
 
@@ -70,4 +75,41 @@ MIGRATIONS = (
 
     CREATE INDEX fact_vectors_by_time ON fact_vectors (started_ns, tenant);
     """,
+    """
+    -- What is summed stays narrow, and longer than the records: those stand apart, wide, with names
+    -- of end users in them.
+    CREATE TABLE whole_records (
+        position INTEGER PRIMARY KEY REFERENCES records ON DELETE CASCADE,
+        started_ns INTEGER NOT NULL,
+        record BLOB NOT NULL        -- harmost.telemetry.v1.Record without outcomes
+    ) STRICT;
+
+    CREATE TABLE labels (
+        position INTEGER NOT NULL REFERENCES records ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (position, name)
+    ) STRICT, WITHOUT ROWID;
+
+    INSERT INTO whole_records SELECT position, started_ns, record FROM records;
+    INSERT INTO labels SELECT r.position, l.key, l.value
+        FROM records AS r, json_each(labels_of(r.record)) AS l;
+    ALTER TABLE records DROP COLUMN record;
+
+    CREATE INDEX whole_records_by_time ON whole_records (started_ns);
+    """,
 )
+
+
+def _labels_of(record: bytes) -> str:
+    """The labels in a stored record, as a JSON object."""
+    return json.dumps(dict(telemetry_pb2.Record.FromString(record).labels))
+
+
+def _path_head(path: str, levels: int) -> str:
+    """The first `levels` levels of a tenant path."""
+    return "/".join(path.split("/", levels)[:levels])
+
+
+# What SQL here and in usage.py calls by name; each is told only by its arguments.
+FUNCTIONS: Mapping[str, Callable[..., str]] = {"labels_of": _labels_of, "path_head": _path_head}

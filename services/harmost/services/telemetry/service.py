@@ -85,6 +85,11 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
             start_ns=time_from_proto(request.start),
             end_ns=time_from_proto(request.end) if request.HasField("end") else _TIME_NS_MAX,
             group_by=tuple(request.group_by),
+            tenant_levels=request.tenant_levels,
+            label_names=tuple(request.label_names),
+            profile=request.profile,
+            model=request.model,
+            labels=tuple(request.labels.items()),
         )
         rows, truncated = await self._worker.read(partial(self._store.usage, question))
         return telemetry_pb2.QueryUsageResponse(rows=rows, truncated=truncated)
@@ -164,6 +169,12 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
     ) -> telemetry_pb2.GetReceiptResponse:
         """Unsupported until there is an audit log."""
         raise Unsupported("this version keeps no audit log: there are no receipts")
+
+    async def EraseEndUser(
+        self, request: telemetry_pb2.EraseEndUserRequest, context: Context
+    ) -> telemetry_pb2.EraseEndUserResponse:
+        """Unsupported until there is an audit log."""
+        raise Unsupported("this version keeps no audit log: there is nothing that could be opened")
 
     async def _prune_forever(self) -> None:
         while True:

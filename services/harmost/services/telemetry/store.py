@@ -20,22 +20,22 @@ from harmost.core.tenants import visible
 from harmost.services.convert.record import outcome_report_to_proto
 from harmost.services.sqlite import open_database
 from harmost.services.telemetry.convert import Entry, Position, entry_of, outcome_of
-from harmost.services.telemetry.schema import APPLICATION_ID, MIGRATIONS
+from harmost.services.telemetry.retention import Pruner, Retention
+from harmost.services.telemetry.schema import APPLICATION_ID, FUNCTIONS, MIGRATIONS
 from harmost.services.telemetry.usage import UsageQuestion, subtree, usage_rows
 from harmost.telemetry.v1 import telemetry_pb2
 
 __all__ = ["Found", "FoundVector", "RecordFilter", "TelemetryStore", "VectorFilter"]
 
-RETENTION_DAYS = 400  # a year, and a month to report on it
-RECORDS_MAX = 5_000_000  # some 5 GB
-VECTORS_DAYS = 90  # a quarter of calls is what a change of policy is tried on
-VECTORS_MAX = 2_000_000  # some 800 MB
+KEPT = Retention()
 OUTCOMES_MAX = 32  # of one record; stated in the contract
-PRUNED_AT_ONCE = 500  # some 20 ms
-_NS_PER_DAY = 86_400 * 1_000_000_000
 _VM_STEPS_PER_CHECK = 20_000  # some 0.2 ms between two looks at whether a read is still wanted
 
-_INSERT = f"INSERT INTO records VALUES (NULL{', ?' * 17}) ON CONFLICT DO NOTHING RETURNING position"
+# Older ones were forgotten: a page must not look for them in all that is left of their usage.
+_STILL_WHOLE = "r.started_ns >= (SELECT min(started_ns) FROM whole_records)"
+_INSERT = f"INSERT INTO records VALUES (NULL{', ?' * 16}) ON CONFLICT DO NOTHING RETURNING position"
+_INSERT_WHOLE = "INSERT INTO whole_records VALUES (?, ?, ?)"
+_INSERT_LABEL = "INSERT INTO labels VALUES (?, ?, ?)"
 _INSERT_ATTEMPT = f"INSERT INTO attempts VALUES (?{', ?' * 11})"
 _INSERT_VECTOR = "INSERT INTO fact_vectors VALUES (NULL, ?, ?, ?, ?, ?)"
 _INSERT_OUTCOME = f"""
@@ -79,29 +79,19 @@ class Found(NamedTuple):
 
 
 class TelemetryStore:
-    """The records in the file `path`. Older than `retention_days` or beyond `records_max`: pruned."""
+    """The records in the file `path`, kept as `retention` says."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        retention_days: int = RETENTION_DAYS,
-        records_max: int = RECORDS_MAX,
-        vectors_days: int = VECTORS_DAYS,
-        vectors_max: int = VECTORS_MAX,
-    ) -> None:
-        self._retention_ns = retention_days * _NS_PER_DAY
-        self._records_max = records_max
-        self._vectors_retention_ns = vectors_days * _NS_PER_DAY
-        self._vectors_max = vectors_max
+    def __init__(self, path: Path, *, retention: Retention = KEPT) -> None:
         self._connection = open_database(
-            path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="FULL"
+            path,
+            application_id=APPLICATION_ID,
+            migrations=MIGRATIONS,
+            synchronous="FULL",
+            functions=FUNCTIONS,
         )
         self._unwanted: threading.Event | None = None
         self._connection.set_progress_handler(self._is_unwanted, _VM_STEPS_PER_CHECK)
-        self._records = self._count("records")
-        self._outcomes = self._count("outcomes")
-        self._vectors = self._count("fact_vectors")
+        self._pruner = Pruner(self._connection, retention)
 
     def take(self, request: telemetry_pb2.ReportRequest) -> list[telemetry_pb2.Record]:
         """Keep the batch, on the disk when this returns; the records that were not known before.
@@ -123,22 +113,21 @@ class TelemetryStore:
             raise ServiceUnavailable(
                 f"records cannot be written: {error}: free disk space"
             ) from error
-        self._records += len(fresh)
-        self._outcomes += added
-        self._vectors += vectors
+        self._pruner.added(records=len(fresh), outcomes=added, vectors=vectors)
         return fresh
 
     def get(self, record_id: str) -> telemetry_pb2.Record | None:
         """The record, with its outcomes."""
         blob = self._connection.execute(
-            "SELECT record FROM records WHERE record_id = ?", (record_id,)
+            "SELECT record FROM records JOIN whole_records USING (position) WHERE record_id = ?",
+            (record_id,),
         ).get
         return None if blob is None else self._whole(blob)
 
     def page(self, wanted: RecordFilter, *, after: Position | None, items_max: int) -> list[Found]:
         """Records newest first, from behind `after` on."""
         where, values = subtree(wanted.tenant)
-        conditions, bindings = [where], list[str | int](values)
+        conditions, bindings = [where, _STILL_WHOLE], list[str | int](values)
         for column in ("profile", "status"):
             if value := getattr(wanted, column):
                 conditions.append(f"r.{column} = ?")
@@ -147,7 +136,9 @@ class TelemetryStore:
             conditions.append("(r.started_ns, r.position) < (?, ?)")
             bindings += after
         rows = self._connection.execute(
-            f"SELECT r.started_ns, r.position, r.record FROM records AS r "
+            "SELECT r.started_ns, r.position, w.record FROM records AS r "
+            # CROSS keeps this order of the loops: what is filtered is read before what is wide.
+            "CROSS JOIN whole_records AS w USING (position) "
             f"WHERE {' AND '.join(conditions)} "
             f"ORDER BY r.started_ns DESC, r.position DESC LIMIT {items_max:d}",
             bindings,
@@ -180,22 +171,8 @@ class TelemetryStore:
         return usage_rows(self._connection, question)
 
     def prune(self, now_ns: int) -> int:
-        """Forget at most PRUNED_AT_ONCE records, outcomes and vectors, of those too old or too many.
-
-        The number of all; 0: nothing is left to forget.
-        """
-        oldest_ns = now_ns - self._retention_ns
-        too_many = self._records - self._records_max
-        records = self._prune("records", "started_ns", oldest_ns, too_many)
-        self._records -= records
-        too_many = self._outcomes - self._records_max
-        outcomes = self._prune("outcomes", "reported_ns", oldest_ns, too_many)
-        self._outcomes -= outcomes
-        oldest_ns = now_ns - self._vectors_retention_ns
-        too_many = self._vectors - self._vectors_max
-        vectors = self._prune("fact_vectors", "started_ns", oldest_ns, too_many)
-        self._vectors -= vectors
-        return records + outcomes + vectors
+        """See `Pruner.prune`."""
+        return self._pruner.prune(now_ns)
 
     def wanted_until(self, unwanted: threading.Event | None) -> None:
         """Interrupt what runs from now on once `unwanted` is set."""
@@ -226,9 +203,14 @@ class TelemetryStore:
         position = self._connection.execute(_INSERT, entry.columns).get
         if position is None:
             return False  # it came before
+        self._connection.execute(_INSERT_WHOLE, (position, entry.started_ns, entry.whole))
         self._connection.executemany(
             _INSERT_ATTEMPT, ((position, *attempt) for attempt in entry.attempts)
         )
+        if entry.labels:
+            self._connection.executemany(
+                _INSERT_LABEL, ((position, *label) for label in entry.labels)
+            )
         self._connection.executemany(_INSERT_VECTOR, entry.vectors)
         return True
 
@@ -259,21 +241,3 @@ class TelemetryStore:
                 )
                 record.outcomes.append(outcome_report_to_proto(outcome))
         return record
-
-    def _prune(self, table: str, column: str, oldest_ns: int, too_many: int) -> int:
-        # The oldest that are too many, and the oldest that are too old: both from one index.
-        keys = "record_id, name, reported_ns" if table == "outcomes" else "position"
-        excess = max(0, min(too_many, PRUNED_AT_ONCE))
-        with self._transaction():
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE ({keys}) IN "
-                f"(SELECT {keys} FROM {table} ORDER BY {column} LIMIT ?1) OR ({keys}) IN "
-                f"(SELECT {keys} FROM {table} WHERE {column} < ?2 ORDER BY {column} LIMIT ?3)",
-                (excess, oldest_ns, PRUNED_AT_ONCE),
-            )
-            return self._connection.changes()
-
-    def _count(self, table: str) -> int:
-        count = self._connection.execute(f"SELECT count(*) FROM {table}").get
-        assert isinstance(count, int)
-        return count

@@ -30,6 +30,8 @@ _KEYS: Mapping[int, str] = {
     telemetry_pb2.GROUP_BY_END_USER: "r.end_user_id",
     telemetry_pb2.GROUP_BY_STATUS: "r.status",
 }
+# "" where a call has no such label, as where it has an empty one.
+_LABEL = "coalesce((SELECT value FROM labels WHERE position = r.position AND name = ?), '')"
 _DENIED = "r.status IN ('policy_denied', 'budget_denied')"
 _MISSIONS = f"count(*), coalesce(sum(r.attempts), 0), coalesce(sum({_DENIED}), 0)"
 # A mission with several attempts stands in several rows of the join.
@@ -40,12 +42,21 @@ _MISSIONS_OF_ATTEMPTS = (
 
 
 class UsageQuestion(NamedTuple):
-    """At or below `tenant` ("" is all), from `start_ns` on, before `end_ns`, by `group_by`."""
+    """At or below `tenant` ("" is all), from `start_ns` on, before `end_ns`, by `group_by`.
+
+    Of a tenant path the first `tenant_levels` count (0: all). `label_names` are of the groups by
+    label, in order. Of `profile`, `model` ("" is any) and with all `labels` only.
+    """
 
     tenant: str
     start_ns: int
     end_ns: int
     group_by: tuple[int, ...]
+    tenant_levels: int = 0
+    label_names: tuple[str, ...] = ()
+    profile: str = ""
+    model: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 def subtree(tenant: str) -> tuple[str, tuple[str, ...]]:
@@ -65,19 +76,19 @@ def usage_rows(
 
     Grouped by model, the sums are those of the attempts; else those of the records: both are equal.
     """
-    keys = [_key(number, index) for index, number in enumerate(question.group_by)]
-    by_model = telemetry_pb2.GROUP_BY_MODEL in question.group_by
-    where, values = subtree(question.tenant)
+    keys, key_values = _keys(question)
+    by_model = bool(question.model) or telemetry_pb2.GROUP_BY_MODEL in question.group_by
+    where, where_values = _conditions(question)
     columns = ", ".join([*keys, _MISSIONS_OF_ATTEMPTS if by_model else _MISSIONS, _sums(by_model)])
     sql = f"SELECT {columns} FROM records AS r"
     if by_model:
         sql += " LEFT JOIN attempts AS a USING (position)"
-    sql += f" WHERE r.started_ns >= ? AND r.started_ns < ? AND {where}"
+    sql += f" WHERE {where}"
     if keys:
         places = ", ".join(str(place) for place in range(1, len(keys) + 1))
         sql += f" GROUP BY {places} ORDER BY {places} LIMIT {ROWS_MAX + 1}"
     try:
-        found = connection.execute(sql, (question.start_ns, question.end_ns, *values)).fetchall()
+        found = connection.execute(sql, (*key_values, *where_values)).fetchall()
     except apsw.SQLError as error:
         if "integer overflow" not in str(error):
             raise
@@ -85,12 +96,51 @@ def usage_rows(
     return [_row(row, len(keys)) for row in found[:ROWS_MAX]], len(found) > ROWS_MAX
 
 
-def _key(number: int, index: int) -> str:
-    key = _KEYS.get(number)
-    if key is None:
-        field, what = f"group_by[{index}]", f"is {number}, which groups by nothing: name a group"
-        raise InvalidInput(f"`{field}` {what}", violations=[Violation(field, what)])
-    return key
+def _keys(question: UsageQuestion) -> tuple[list[str], list[str | int]]:
+    """SQL for each group, and the values in it."""
+    by_label = question.group_by.count(telemetry_pb2.GROUP_BY_LABEL)
+    if by_label != len(question.label_names):
+        raise _refused(
+            "label_names", f"are {len(question.label_names)}: name one for each of {by_label} LABEL"
+        )
+    names = iter(question.label_names)
+    keys: list[str] = []
+    values: list[str | int] = []
+    for index, number in enumerate(question.group_by):
+        if number == telemetry_pb2.GROUP_BY_LABEL:
+            keys.append(_LABEL)
+            values.append(next(names))
+        elif number == telemetry_pb2.GROUP_BY_TENANT and question.tenant_levels:
+            keys.append("path_head(r.tenant, ?)")
+            values.append(question.tenant_levels)
+        elif number in _KEYS:
+            keys.append(_KEYS[number])
+        else:
+            raise _refused(
+                f"group_by[{index}]", f"is {number}, which groups by nothing: name a group"
+            )
+    return keys, values
+
+
+def _conditions(question: UsageQuestion) -> tuple[str, list[str | int]]:
+    """SQL that holds for what is asked for, and the values in it."""
+    where, tenant = subtree(question.tenant)
+    conditions = ["r.started_ns >= ? AND r.started_ns < ?", where]
+    values: list[str | int] = [question.start_ns, question.end_ns, *tenant]
+    if question.profile:
+        conditions.append("r.profile = ?")
+        values.append(question.profile)
+    if question.model:
+        conditions.append("a.model = ?")
+        values.append(question.model)
+    for name, value in question.labels:
+        conditions.append(f"{_LABEL} = ?")
+        values += (name, value)
+    return " AND ".join(conditions), values
+
+
+def _refused(field: str, what: str) -> InvalidInput:
+    return InvalidInput(f"`{field}` {what}", violations=[Violation(field, what)])
 
 
 def _sums(by_model: bool) -> str:
