@@ -67,6 +67,7 @@ def record_into(message: telemetry_pb2.Record, record: RecordSummary) -> None:
         streamed=record.streamed,
         audit_required=record.audit_required,
         snapshot_digest=record.snapshot_digest,
+        decided_ns=record.decided_ns,
     )
     message.MergeFrom(small)
     if record.decision is not None:
@@ -110,6 +111,7 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         streamed=record.streamed,
         audit_required=record.audit_required,
         snapshot_digest=record.snapshot_digest,
+        decided_ns=record.decided_ns,
     )
 
 
