@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from harmost.services.upstream.wheel import Timer, Wheel
+from harmost.services.upstream.wheel import Alarm, Timer, Wheel
 
 TICK_S = 0.005
 
@@ -57,7 +57,7 @@ def test_random_timers_are_never_early_and_late_by_two_ticks(clock: Clock, wheel
     fired: dict[int, float] = {}
 
     def expired(n: int) -> Timer:
-        return Timer(lambda now_s: fired.__setitem__(n, now_s))
+        return Alarm(lambda now_s: fired.__setitem__(n, now_s))
 
     timers = [expired(n) for n in range(300)]
     for _ in range(4_000):
@@ -80,13 +80,13 @@ def test_random_timers_are_never_early_and_late_by_two_ticks(clock: Clock, wheel
 def test_a_loop_that_stood_still_fires_everything_once(clock: Clock, wheel: Wheel) -> None:
     fired: list[int] = []
     for n in range(50):
-        wheel.set(Timer(lambda _now_s, n=n: fired.append(n)), clock.now_s + n * 0.01)  # type: ignore[misc]
+        wheel.set(Alarm(lambda _now_s, n=n: fired.append(n)), clock.now_s + n * 0.01)  # type: ignore[misc]
     clock.advance(10.0)
     assert sorted(fired) == list(range(50))
 
 
 def test_it_does_not_tick_without_timers(clock: Clock, wheel: Wheel) -> None:
-    timer = Timer(lambda _now_s: None)
+    timer = Alarm(lambda _now_s: None)
     wheel.set(timer, clock.now_s + 0.01)
     assert len(clock.due) == 1
     wheel.clear(timer)
@@ -99,7 +99,7 @@ def test_it_does_not_tick_without_timers(clock: Clock, wheel: Wheel) -> None:
 
 def test_a_timer_may_set_and_clear_others_as_it_expires(clock: Clock, wheel: Wheel) -> None:
     fired: list[str] = []
-    other = Timer(lambda _now_s: fired.append("other"))
+    other = Alarm(lambda _now_s: fired.append("other"))
 
     def first(now_s: float) -> None:
         fired.append("first")
@@ -107,7 +107,7 @@ def test_a_timer_may_set_and_clear_others_as_it_expires(clock: Clock, wheel: Whe
         if len(fired) < 3:
             wheel.set(again, now_s)
 
-    again = Timer(first)
+    again = Alarm(first)
     wheel.set(again, clock.now_s)
     wheel.set(other, clock.now_s)
     for _ in range(10):
@@ -118,7 +118,7 @@ def test_a_timer_may_set_and_clear_others_as_it_expires(clock: Clock, wheel: Whe
 
 def test_what_was_stopped_never_fires(clock: Clock, wheel: Wheel) -> None:
     fired: list[float] = []
-    wheel.set(Timer(fired.append), clock.now_s + 0.01)
+    wheel.set(Alarm(fired.append), clock.now_s + 0.01)
     wheel.stop()
     clock.advance(1.0)
     assert fired == []
@@ -129,6 +129,6 @@ async def test_on_a_real_loop() -> None:
     wheel = Wheel(loop, TICK_S)
     fired = loop.create_future()
     started_s = loop.time()
-    wheel.set(Timer(lambda _now_s: fired.set_result(None)), started_s + 0.05)
+    wheel.set(Alarm(lambda _now_s: fired.set_result(None)), started_s + 0.05)
     await fired
     assert loop.time() >= started_s + 0.05

@@ -22,7 +22,6 @@ from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
 )
-from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
     ModelPrice,
@@ -44,6 +43,7 @@ from harmost.services.router.budget import BudgetClient, Held
 from harmost.services.router.growth import PACE, Growth
 from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
+from harmost.services.router.purse import Purse
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
@@ -90,7 +90,7 @@ class AttemptPlan:
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
-    ceiling: Counter | None = None  # of its mission, all attempts together
+    purse: Purse | None = None  # of its mission, for all attempts together
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
 
     @property
@@ -143,7 +143,7 @@ class Attempt:
             plan.model,
             self._worst_case(most),
             self._worst_case(min(most, least)),
-            plan.ceiling,
+            plan.purse,
         )
         self._held, self.warnings = held, held.warnings
         try:
@@ -278,12 +278,10 @@ class Attempt:
         self._settle(amount, usage)
         return summary
 
-    def not_admitted(self, error: HarmostError) -> AttemptSummary:
-        """Close an attempt that `reserve` refused: nothing was sent, and nothing is held."""
+    def not_admitted(self, why: str) -> AttemptSummary:
+        """Close an attempt that `reserve` refused or never answered: nothing was sent, nothing is held."""
         summary = self._summary(TokenUsage(), None)
-        summary = self.summary = msgspec.structs.replace(
-            summary, outcome="not_admitted", error=error.message
-        )
+        summary = self.summary = msgspec.structs.replace(summary, outcome="not_admitted", error=why)
         self._tools.journal.append(
             AttemptClosed(record_id=self.plan.record_id, attempt=summary, resolution="none")
         )
@@ -296,6 +294,11 @@ class Attempt:
         plan = self.plan
         told = Told(plan.path, plan.model, self.started_ns, plan.price_version)
         self._tools.budget.settle(plan.attempt_id, held, told, amount=amount, usage=usage)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held for it."""
+        return self._holding is not None
 
     @property
     def _holding(self) -> Held | None:

@@ -31,18 +31,22 @@ class Growth:
         covered: int,
         output_tokens_max: int,
     ) -> None:
-        self.held = held
         self._attempt_id = attempt_id
-        self._budget = budget
         self._journal = journal
+        self._source = _Source(attempt_id, held, budget)
         self._hold = ProgressiveHold(
-            self._extend,
+            self._source.extend,
             price,
             PACE,
             input_tokens_max=input_tokens_max,
             covered=covered,
             output_tokens_max=output_tokens_max,
         )
+
+    @property
+    def held(self) -> Held:
+        """All that is held by now."""
+        return self._source.held
 
     def reach(self, text_bytes: int) -> int:
         """The size up to which the answer may go on, now that it comes to `text_bytes`; 0: cut it."""
@@ -55,13 +59,6 @@ class Growth:
         before = self.held
         return self._hold.whole() and self._told(before)
 
-    def _extend(self, more: Amount) -> bool:
-        held = self._budget.extend(self._attempt_id, self.held, more)
-        if held is None:
-            return False
-        self.held = held
-        return True
-
     def _told(self, before: Held) -> bool:
         """Whether the journal knows what is held: what it does not know, a recovery cannot pay."""
         amount = self.held.amount
@@ -71,4 +68,21 @@ class Growth:
             self._journal.append(AttemptGrown(self._attempt_id, amount.usd_nanos, amount.tokens))
         except HarmostError:
             return False
+        return True
+
+
+class _Source:
+    """Where more is held. An object of its own: a growth that its hold held would be a cycle."""
+
+    def __init__(self, attempt_id: str, held: Held, budget: BudgetClient) -> None:
+        self.held = held
+        self._attempt_id = attempt_id
+        self._budget = budget
+
+    def extend(self, more: Amount) -> bool:
+        """Hold so much more, all of it or nothing; whether it was."""
+        held = self._budget.extend(self._attempt_id, self.held, more)
+        if held is None:
+            return False
+        self.held = held
         return True

@@ -92,7 +92,7 @@ class LedgerSync:
         self._pause_s = 0.0  # before the next epoch
         self._register_at_s = 0.0
         self._sent_s = 0.0  # on this connection; 0: nothing waits for an answer
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: dict[asyncio.Future[None], int] = {}  # sequences waited for
         self._ended_waiters: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
 
@@ -127,8 +127,9 @@ class LedgerSync:
     ) -> None:
         """Post an attempt to the book that it was held in, and tell the ledger."""
         self._closed[attempt_id] = closed
-        if book is None:
-            hold.void()
+        if book is None:  # held at its mission's own ceiling, if at any
+            usd_nanos, tokens, requests = used or Amounts()
+            hold.settle(usd_nanos=usd_nanos, tokens=tokens, requests=requests)
             self._loose.append(attempt_id)
         elif used is None:
             book.void(attempt_id, hold)
@@ -166,9 +167,12 @@ class LedgerSync:
     async def answered(self, sequence: int) -> None:
         """Return once the message `sequence` of this epoch is answered, or the epoch ends."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((sequence, waiter))
+        self._waiters[waiter] = sequence
         self._wake.set()
-        await waiter
+        try:
+            await waiter
+        finally:
+            self._waiters.pop(waiter, None)  # whoever is cut waits no more
 
     def hasten(self) -> None:
         """Send the next message now, if there is something to say."""
@@ -421,8 +425,6 @@ class LedgerSync:
             log.warning("acknowledged settlements are not noted: %s", error)
 
     def _wake_waiters(self, sequence: int) -> None:
-        waiting = self._waiters
-        self._waiters = [(wanted, waiter) for wanted, waiter in waiting if wanted > sequence]
-        for wanted, waiter in waiting:
+        for waiter, wanted in self._waiters.items():
             if wanted <= sequence and not waiter.done():
                 waiter.set_result(None)

@@ -66,7 +66,10 @@ async def listening(context: Context) -> AsyncGenerator[Listener]:
             error = raised
         listener.end()
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            error = None  # this frame is in its traceback
 
 
 class Nobody:

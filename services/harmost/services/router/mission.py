@@ -22,8 +22,7 @@ from harmost.core.audit.rows import (
     MissionStatus,
     RecordSummary,
 )
-from harmost.core.budget.ledger import Counter
-from harmost.core.budget.nodes import BudgetPath, Unit
+from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.progressive import bills_unseen
 from harmost.core.chat import Call
@@ -46,6 +45,7 @@ from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
 from harmost.services.router.listeners import Listener
+from harmost.services.router.purse import Purse
 from harmost.services.router.stats import Stats
 from harmost.services.router.turn import (
     Turn,
@@ -92,7 +92,7 @@ class Mission:
         self._tls = tls
         self._endpoints = tools.endpoints.as_now()
         self._profile: MissionProfileSpec = snapshot.catalog.profiles[call.profile].spec
-        self._ceiling = _ceiling(self._profile)
+        self._purse = _purse(self._profile)
         self._started_at_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
         self._path = BudgetPath(
@@ -130,8 +130,9 @@ class Mission:
                 raise
             await self._settle_rest("cancelled")
             await self._close("killed", Killed.reason)
-            self._killed.details["record_id"] = self.record_id
-            raise self._killed from None
+            raise self._end_killed(self._killed) from None
+        finally:
+            self._task = None  # a task that was cancelled keeps its error, and that this mission
         broke = self._last.finish_reason == "provider_broke"
         record = await self._close(
             "failed" if broke else "completed", ProviderFailed.reason if broke else ""
@@ -153,6 +154,11 @@ class Mission:
             self._killed = error
             self._task.cancel()
 
+    def _end_killed(self, killed: Killed) -> Killed:
+        self._killed = None  # what it raises must not be kept by what raises it
+        killed.details["record_id"] = self.record_id
+        return killed
+
     async def abandon(self, outcome: AttemptOutcome) -> None:
         """The caller is gone or late: settle what was used so far and write the record."""
         if not self.open:
@@ -168,9 +174,13 @@ class Mission:
     async def _settle_rest(self, outcome: AttemptOutcome) -> None:
         """Settle the attempt that was cut off, if one was."""
         for attempt in self._attempts:
-            if attempt.summary is None:
+            if attempt.summary is not None:
+                continue
+            if attempt.holds:
                 attempt.cancel(outcome)
                 await attempt.close()
+            else:
+                attempt.not_admitted("the call was over before anything was held for it")
 
     async def _run(self, listener: Listener) -> None:
         started = False
@@ -236,11 +246,12 @@ class Mission:
             try:
                 await attempt.reserve()
             except BudgetExhausted as error:  # a cheaper candidate may still fit
-                refused = error
-                attempt.not_admitted(error)
+                # Anew: one that was raised holds its frames, and these would hold it.
+                refused = BudgetExhausted(error.message, details=error.details)
+                attempt.not_admitted(error.message)
                 continue
             except HarmostError as error:
-                attempt.not_admitted(error)
+                attempt.not_admitted(error.message)
                 raise
             listener.tell(self._begun(index, step, attempt, failed))
             try:
@@ -258,7 +269,10 @@ class Mission:
             failed.append(attempt)
             if failure.kind not in HOPS:
                 break
-        raise self._none_left(failed, refused)
+        try:
+            raise self._none_left(failed, refused)
+        finally:
+            refused = None  # this frame is in its traceback
 
     def _attempt(
         self,
@@ -291,7 +305,7 @@ class Mission:
             ),
             stall_s=stall_s or None,
             fsync_first=profile.audit == "required",
-            ceiling=self._ceiling,
+            purse=self._purse,
             progressive=streamed
             and profile.cost.hold == "progressive"
             and step.output is None  # half of one is of no use
@@ -351,6 +365,8 @@ class Mission:
 
     async def _close(self, status: MissionStatus, reason: str) -> RecordSummary:
         """Write the close row; from here on the mission survives a kill as what it was."""
+        if self._purse is not None:
+            self._purse.empty()
         record = self._record(status, reason)
         self._journal(MissionClosed(record=record))
         self.open = False
@@ -447,12 +463,12 @@ class Mission:
         self._tools.attempt.journal.append(row)
 
 
-def _ceiling(profile: MissionProfileSpec) -> Counter | None:
-    """What the mission may cost, as a counter of its own; None: its profile says nothing."""
-    if not profile.cost.usd_max:
+def _purse(profile: MissionProfileSpec) -> Purse | None:
+    """What the mission may cost; None: its profile says nothing."""
+    cost = profile.cost
+    if not cost.usd_max:
         return None
-    limit = usd_nanos(profile.cost.usd_max)
-    return Counter(0, unit=Unit.USD_NANOS, limit=limit, hard=True)
+    return Purse(usd_nanos(cost.usd_max), at_once=cost.reserve == "mission")
 
 
 def _status_of(error: HarmostError) -> MissionStatus:

@@ -51,11 +51,16 @@ class Fetch:
         self.call: UpstreamCall | None = None
         self._status = 0
         self._body = bytearray()
-        self._done: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self._error = ""
+        # Holds no exception: that would hold the frames that hold this.
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def result(self) -> tuple[int, bytes]:
         """Status and body. Raises FetchFailed."""
-        return await self._done
+        await self._done
+        if self._error:
+            raise FetchFailed(self._error)
+        return self._status, bytes(self._body)
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:
         """Keep the status."""
@@ -71,9 +76,10 @@ class Fetch:
     def on_end(self) -> None:
         """Wake the coroutine."""
         if not self._done.done():
-            self._done.set_result((self._status, bytes(self._body)))
+            self._done.set_result(None)
 
     def on_error(self, error: ProviderError) -> None:
         """Wake the coroutine."""
         if not self._done.done():
-            self._done.set_exception(FetchFailed(error.message))
+            self._error = error.message or error.kind
+            self._done.set_result(None)

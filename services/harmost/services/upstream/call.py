@@ -64,8 +64,12 @@ class _Phase(Enum):
     OVER = auto()
 
 
-class Call:
-    """An `UpstreamCall`. Connections call the methods below "From the connection"."""
+class Call(Timer):
+    """An `UpstreamCall`. Connections call the methods below "From the connection".
+
+    INVARIANT: once it is over it holds nothing that holds it: what a call leaves must be free of
+    cycles, or only a collection frees it, which stops the loop.
+    """
 
     __slots__ = (
         "_body",
@@ -80,7 +84,6 @@ class Call:
         "_queue",
         "_refusals",
         "_sink",
-        "_timer",
         "_wheel",
         "carrier",
         "endpoint",
@@ -99,6 +102,7 @@ class Call:
         loop: asyncio.AbstractEventLoop,
         events_only: bool,
     ) -> None:
+        super().__init__()
         self.endpoint = endpoint
         self.request: Request | None = None
         self.carrier: Carrier | None = None
@@ -106,7 +110,7 @@ class Call:
         self.heard_s = 0.0  # when bytes last came; kept by the connection
         self.take: Callable[[bytes], None] = _discard  # where the body's bytes go
         self._events_only = events_only
-        self._sink = sink
+        self._sink: Sink = sink
         self._wheel = wheel
         self._loop = loop
         self._queue: Queue | None = None
@@ -116,7 +120,6 @@ class Call:
         self._body = bytearray()  # of a refusal
         self._head: tuple[int, Mapping[str, str]] = (0, {})
         self._drained_bytes = 0
-        self._timer = Timer(self._look)
         self._deadline_s = 0.0  # of a phase before the body
         self._over_at_s = loop.time() + endpoint.spec.total_timeout_ms / 1000
 
@@ -160,7 +163,7 @@ class Call:
             self.heard_s = now_s = self._loop.time()
             if self._phase is _Phase.SENT:
                 self._deadline_s = now_s + self.endpoint.spec.first_byte_timeout_ms / 1000
-            self._wheel.set(self._timer, self._due_s())
+            self._wheel.set(self, self._due_s())
             self.carrier.resume(self)
 
     def start(self, queue: Queue, request: Request) -> None:
@@ -203,9 +206,9 @@ class Call:
         if phase is _Phase.REFUSED:
             self._refuse()
         elif phase is not _Phase.OVER:
-            self._end()
+            sink = self._end()
             if phase is _Phase.BODY:
-                self._tell(self._sink.on_end)
+                self._tell(sink.on_end)
 
     def broke(self, why: str) -> None:
         """The connection or the stream is gone before the end; `why` holds no header."""
@@ -236,13 +239,13 @@ class Call:
         if self._phase is _Phase.OVER:
             return
         phase = self._phase
-        self._end()
+        sink = self._end()
         secret = self.endpoint.secret
         if secret and secret in error.message:
             message = error.message.replace(secret, "[secret]")
             error = msgspec.structs.replace(error, message=message)
         if phase is not _Phase.LEAVING:
-            self._tell(self._sink.on_error, error)
+            self._tell(sink.on_error, error)
 
     def crashed(self) -> None:
         """Its sink has raised: a bug of ours, which must not cost the connection's other calls."""
@@ -264,7 +267,7 @@ class Call:
 
     def _set(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
-        self._wheel.set(self._timer, self._due_s())
+        self._wheel.set(self, self._due_s())
 
     def _due_s(self) -> float:
         """When the call has taken too long, by its phase."""
@@ -275,10 +278,11 @@ class Call:
             return min(silent_at_s, self._over_at_s)
         return min(self._deadline_s, self._over_at_s)
 
-    def _look(self, now_s: float) -> None:
+    def expired(self, now_s: float) -> None:
+        """See whether it has taken too long: a deadline that moved was not set anew."""
         due_s = self._due_s()
         if now_s < due_s:
-            self._wheel.set(self._timer, due_s)
+            self._wheel.set(self, due_s)
         else:
             self._expire()
 
@@ -302,7 +306,7 @@ class Call:
 
     def _first(self, data: bytes) -> None:
         self.take = self._sink.on_data
-        self._wheel.set(self._timer, self._due_s())
+        self._wheel.set(self, self._due_s())
         self._sink.on_data(data)
 
     def _gather(self, data: bytes) -> None:
@@ -322,19 +326,38 @@ class Call:
         body = bytes(self._body)
         self.fail(self.endpoint.codec.error(status=status, headers=headers, body=body))
 
-    def _end(self) -> None:
+    def _end(self) -> Sink:
+        """It is over; the sink that was, to be told."""
         self._phase = _Phase.OVER
         self.take = _discard
         self.carrier = self._queue = None
-        self._wheel.clear(self._timer)
+        self._wheel.clear(self)
+        sink, self._sink = self._sink, _NOBODY
+        return sink
 
     @property
     def _name(self) -> str:
         return self.endpoint.title
 
 
-def _discard(_data: bytes) -> None:
-    """Nobody listens any more."""
+class _Nobody:
+    """The sink of what is over."""
+
+    def on_response(self, status: int, headers: Mapping[str, str]) -> None:
+        """Nobody listens any more."""
+
+    def on_data(self, data: bytes) -> None:
+        """Nobody listens any more."""
+
+    def on_end(self) -> None:
+        """Nobody listens any more."""
+
+    def on_error(self, error: ProviderError) -> None:
+        """Nobody listens any more."""
+
+
+_NOBODY = _Nobody()
+_discard = _NOBODY.on_data
 
 
 def _is_event_stream(headers: Mapping[str, str]) -> bool:

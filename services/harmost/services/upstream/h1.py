@@ -23,10 +23,14 @@ class _Owner(Protocol):
         ...
 
 
-class Http1Connection(asyncio.Protocol):
-    """The asyncio protocol of one connection, plaintext or TLS alike; a `Carrier`."""
+class Http1Connection(asyncio.Protocol, Timer):
+    """The asyncio protocol of one connection, plaintext or TLS alike; a `Carrier`.
+
+    As a timer it expires when nobody has used it for long.
+    """
 
     def __init__(self, owner: _Owner, loop: asyncio.AbstractEventLoop) -> None:
+        Timer.__init__(self)
         self._owner = owner
         self._loop = loop
         self._transport: asyncio.Transport | None = None
@@ -35,14 +39,13 @@ class Http1Connection(asyncio.Protocol):
         self._has_head = False
         self._calls = 0
         self._paused = False
-        self._idle_timer = Timer(self._idled)
 
     def start(self, call: Call) -> bool:
         """Send the request of `call`; False when the connection is closing."""
         transport, request = self._transport, call.request
         if transport is None or transport.is_closing() or request is None:
             return False
-        self._owner.wheel.clear(self._idle_timer)
+        self._owner.wheel.clear(self)
         self._call = call
         self._calls += 1
         self._parser = ResponseParser()
@@ -115,7 +118,7 @@ class Http1Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Break the call that is on it."""
         self._transport = None
-        self._owner.wheel.clear(self._idle_timer)
+        self._owner.wheel.clear(self)
         self._break("connection closed" if exc is None else type(exc).__name__)
 
     # --- Ends ------------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ class Http1Connection(asyncio.Protocol):
             self._discard()
         else:
             self._unpause()
-            self._owner.wheel.set(self._idle_timer, self._loop.time() + IDLE_S)
+            self._owner.wheel.set(self, self._loop.time() + IDLE_S)
             self._owner.idle(self)
         call.end()
 
@@ -161,6 +164,7 @@ class Http1Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _idled(self, _now_s: float) -> None:
+    def expired(self, now_s: float) -> None:
+        """It has been idle for long."""
         if self._call is None:
             self._discard()

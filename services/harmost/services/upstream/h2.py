@@ -27,7 +27,7 @@ from .limits import (
     STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 )
-from .wheel import Timer, Wheel
+from .wheel import Alarm, Wheel
 
 __all__ = ["Http2Connection"]
 
@@ -71,10 +71,10 @@ class Http2Connection(asyncio.Protocol):
         self._cancels = float(CANCELS_BURST)  # how many resets may leave now
         self._cancels_at_s = loop.time()
         self._owed: dict[int, None] = {}  # streams to reset once the ration allows
-        self._owed_timer = Timer(self._pay_owed)
+        self._owed_timer = Alarm(self._pay_owed)
         self._heard_s = loop.time()
         self._pinged_s = 0.0
-        self._life_timer = Timer(self._live)
+        self._life_timer = Alarm(self._live)
 
     @property
     def room(self) -> int:
@@ -165,8 +165,9 @@ class Http2Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Break every call that is on it."""
         self._transport = None
-        self._owner.wheel.clear(self._life_timer)
-        self._owner.wheel.clear(self._owed_timer)
+        for timer in (self._life_timer, self._owed_timer):
+            self._owner.wheel.clear(timer)
+            timer.end()
         calls = list(self._calls.values())
         self._calls.clear()
         self._owed.clear()

@@ -7,17 +7,39 @@ sets itself anew.
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["Timer", "Wheel"]
+__all__ = ["Alarm", "Timer", "Wheel"]
 
 
 class Timer:
-    """One deadline of one owner; made once, set and cleared often."""
+    """A deadline; set and cleared often. What has one alone derives from it, and holds no other object."""
 
-    __slots__ = ("expired", "slot")
+    __slots__ = ("slot",)
 
-    def __init__(self, expired: Callable[[float], None]) -> None:
-        self.expired = expired  # called with the loop's time
+    def __init__(self) -> None:
         self.slot = -1
+
+    def expired(self, now_s: float) -> None:
+        """It is time; called with the loop's time."""
+        raise NotImplementedError
+
+
+class Alarm(Timer):
+    """A timer that calls its owner, which may have several."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[float], None]) -> None:
+        super().__init__()
+        self._call: Callable[[float], None] | None = call
+
+    def expired(self, now_s: float) -> None:
+        """It is time."""
+        if self._call is not None:
+            self._call(now_s)
+
+    def end(self) -> None:
+        """Let go of the owner: it would be kept by what it keeps."""
+        self._call = None
 
 
 class Wheel:

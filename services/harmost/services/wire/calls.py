@@ -203,8 +203,12 @@ class Calls:
         finally:
             if context.has_callbacks:
                 context.run_done_callbacks()
+            if context.abort_error is not None:
+                context.forget_abort()
             if stream.task is not None:
                 self.running.discard(stream.task)
+                # A task that was cancelled keeps its error, and that this frame, which has the stream.
+                stream.task = None
 
     def _unexpected(self, context: Context, error: Exception) -> None:
         if context.stream.cancelled:

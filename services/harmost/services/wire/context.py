@@ -145,7 +145,10 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
         if trailing_metadata or not self._trailing:
             self._trailing = check_metadata(trailing_metadata)
         self.finish()
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # this frame is in its traceback
 
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
         """`abort` with the three parts of a rich status."""
@@ -202,6 +205,12 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
             self._callbacks = []
         self.has_callbacks = True
         self._callbacks.append(callback)
+
+    def forget_abort(self) -> None:
+        """Let go of the frames that `abort` was called in, which hold this context; by who ran the handler."""
+        error = self.abort_error
+        if error is not None:
+            error.__traceback__ = error.__context__ = error.__cause__ = None
 
     def run_done_callbacks(self) -> None:
         """Called once, by whoever ran the handler."""

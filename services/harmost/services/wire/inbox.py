@@ -13,7 +13,7 @@ from . import compression, status
 from .engine import EngineError
 
 if TYPE_CHECKING:
-    from .stream import Stream
+    from .connection import Connection
 
 __all__ = ["PREFIX_BYTES", "Inbox", "MessageError", "unpack"]
 
@@ -54,18 +54,21 @@ class Inbox:
     """Messages that have arrived and were not read yet; at most one reader waits."""
 
     __slots__ = (
+        "_connection",
         "_expected_bytes",
         "_frames",
         "_partial",
         "_stalled",
-        "_stream",
+        "_stream_id",
         "_waiter",
         "ended",
         "held_bytes",
     )
 
-    def __init__(self, stream: "Stream") -> None:
-        self._stream = stream
+    def __init__(self, connection: "Connection", stream_id: int) -> None:
+        # Not the stream: it holds this.
+        self._connection = connection
+        self._stream_id = stream_id
         self._frames: deque[bytes] = deque()
         self._partial = bytearray()
         self._waiter: asyncio.Future[None] | None = None
@@ -79,7 +82,7 @@ class Inbox:
 
     def feed(self, data: bytes, *, ended: bool) -> None:
         """Take the bytes of one DATA frame. Raises MessageError when the stream must end."""
-        connection = self._stream.connection
+        connection = self._connection
         self.held_bytes += len(data)
         connection.held_bytes += len(data)
         self._partial += data
@@ -102,7 +105,7 @@ class Inbox:
 
     def discard(self) -> None:
         """Forget everything: the stream is over."""
-        self._stream.connection.held_bytes -= self.held_bytes
+        self._connection.held_bytes -= self.held_bytes
         self.held_bytes = 0
         self._frames.clear()
         self._partial.clear()
@@ -113,7 +116,7 @@ class Inbox:
             return None
         frame = self._frames.popleft()
         self.held_bytes -= len(frame)
-        self._stream.connection.held_bytes -= len(frame)
+        self._connection.held_bytes -= len(frame)
         # The reader may wait for the rest of a message that alone is larger than the low mark.
         if self._stalled and (not self._frames or self.held_bytes <= self._low_bytes):
             self._resume()
@@ -125,7 +128,7 @@ class Inbox:
             return
         if self._waiter is not None:
             raise RuntimeError("another read of this call is waiting already")
-        self._waiter = self._stream.connection.loop.create_future()
+        self._waiter = self._connection.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -133,12 +136,12 @@ class Inbox:
 
     @property
     def _low_bytes(self) -> int:
-        return self._stream.connection.limits.stream_window_bytes // 4
+        return self._connection.limits.stream_window_bytes // 4
 
     def _split(self) -> None:
         """Make frames of what has arrived. Raises MessageError for a message that is too large."""
         partial = self._partial
-        bytes_max = self._stream.connection.receive_bytes_max
+        bytes_max = self._connection.receive_bytes_max
         while len(partial) >= PREFIX_BYTES:
             size = int.from_bytes(partial[1:PREFIX_BYTES], "big")
             if size > bytes_max:
@@ -152,31 +155,31 @@ class Inbox:
             if self._expected_bytes:
                 self._expected_bytes = 0
                 if not self._stalled:
-                    self._set_window(self._stream.connection.limits.stream_window_bytes)
+                    self._set_window(self._connection.limits.stream_window_bytes)
             self._wake()
 
     def _expect(self, size: int) -> None:
         """Make room at once for a message larger than a window, if its reader may be waiting."""
-        window_bytes = self._stream.connection.limits.stream_window_bytes
+        window_bytes = self._connection.limits.stream_window_bytes
         if size > window_bytes and not self._expected_bytes and not self._frames:
             self._expected_bytes = size
             self._set_window(size)
 
     def _stall(self) -> None:
         """Give the caller no more credit once a window is unread."""
-        if self.held_bytes >= self._stream.connection.limits.stream_window_bytes:
+        if self.held_bytes >= self._connection.limits.stream_window_bytes:
             self._stalled = True
             self._set_window(0)
 
     def _resume(self) -> None:
         self._stalled = False
-        self._set_window(self._stream.connection.limits.stream_window_bytes)
+        self._set_window(self._connection.limits.stream_window_bytes)
         self._split()  # what is next may need more
 
     def _set_window(self, window_bytes: int) -> None:
-        connection = self._stream.connection
+        connection = self._connection
         with suppress(EngineError):  # the stream may just have been closed
-            connection.engine.set_window(self._stream.id, window_bytes)
+            connection.engine.set_window(self._stream_id, window_bytes)
         connection.schedule()
 
     def _wake(self) -> None:

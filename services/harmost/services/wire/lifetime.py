@@ -5,6 +5,7 @@ cost one timer. Times are on the loop's clock.
 """
 
 import random
+import weakref
 from typing import TYPE_CHECKING
 
 from .engine import ENHANCE_YOUR_CALM, EngineError
@@ -44,7 +45,7 @@ class Lifetime:
 
     def __init__(self, connection: "Connection", limits: Limits) -> None:
         now_s = connection.loop.time()
-        self._connection = connection
+        self._connection: Connection = weakref.proxy(connection)  # whose part it is
         self._limits = limits
         self._made_s = now_s
         self._expires_s = _age_s(limits) + now_s

@@ -196,7 +196,7 @@ class Stream:
                 return
         inbox = self.inbox
         if inbox is None:
-            inbox = self.inbox = Inbox(self)
+            inbox = self.inbox = Inbox(self.connection, self.id)
         try:
             inbox.feed(data, ended=ended)
             if ended and self.on_message is not None:
@@ -213,7 +213,7 @@ class Stream:
         """The next request message; None after the last. Raises MessageError."""
         inbox = self.inbox
         if inbox is None:
-            inbox = self.inbox = Inbox(self)
+            inbox = self.inbox = Inbox(self.connection, self.id)
             inbox.ended = self.remote_ended
         frame = inbox.pop()
         if frame is None:
