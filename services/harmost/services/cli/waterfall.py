@@ -39,10 +39,10 @@ def spans_of(record: Any) -> list[Span]:
     began_ns = record.started_at.ToNanoseconds()
     spans: list[Span] = []
     at_ns = 0
-    answered = next((each for each in record.attempts if each.first_token_ns), None)
+    answered = next((n for n, each in enumerate(record.attempts) if each.first_token_ns), -1)
     for number, attempt in enumerate(record.attempts):
         sent_ns = attempt.started_at.ToNanoseconds() - began_ns
-        if attempt is answered:  # two durations of one clock tell it better
+        if number == answered:  # two durations of one clock tell it better
             sent_ns = record.first_token_ns - attempt.first_token_ns
         start_ns = min(max(sent_ns, at_ns), total_ns)
         spans += _between(record, number, at_ns, start_ns)
