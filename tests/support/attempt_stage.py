@@ -9,6 +9,7 @@ from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.chat import Generation, Message
 from harmost.core.providers.codec import HttpRequest
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec
+from harmost.core.tokens.measure import Shape
 from harmost.core.usage import TokenUsage
 from harmost.router.v1 import router_pb2
 from harmost.services.journal.journal import Journal
@@ -165,7 +166,7 @@ class Stage:
             path=BudgetPath("acme", "p", "", ""),
             messages=(Message("user", "hi"),),
             generation=Generation(),
-            input_tokens=1,
+            shape=Shape(["hi"]),
             input_tokens_max=100,
             output_tokens_max=output_tokens_max,
             stall_s=stall_s,

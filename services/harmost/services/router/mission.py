@@ -213,6 +213,7 @@ class Mission:
                 decision,
                 self._snapshot,
                 now_s=now_s,
+                calibration=self._tools.attempt.calibration,
                 cheaper=advice.cheaper,
             )
             self._decision = merged(before, decision)
@@ -298,7 +299,7 @@ class Mission:
             path=self._path,
             messages=turn.messages,
             generation=call.generation,
-            input_tokens=turn.input_tokens,
+            shape=turn.shape,
             input_tokens_max=turn.input_tokens_max,
             output_tokens_max=min(
                 output_tokens_max(call, step, self._snapshot, decision), spec.output_tokens_max
