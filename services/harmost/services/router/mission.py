@@ -17,8 +17,8 @@ from typing import Any
 from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     MissionStatus,
     RecordSummary,
 )
@@ -41,6 +41,7 @@ from harmost.core.resources.kinds import MissionProfileSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import HOPS
 from harmost.core.usage import TokenUsage
+from harmost.services.convert.record import RECORD
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
@@ -369,7 +370,7 @@ class Mission:
         if self._purse is not None:
             self._purse.empty()
         record = self._record(status, reason)
-        self._journal(MissionClosed(record=record))
+        self._journal(MissionRecorded(record_id=record.record_id, record=RECORD.write(record)))
         self.open = False
         for attempt in self._attempts:
             self._tools.stats.attempt_ended(attempt)
@@ -460,7 +461,7 @@ class Mission:
             snapshot_digest=self._snapshot.digest,
         )
 
-    def _journal(self, row: MissionOpened | MissionClosed) -> None:
+    def _journal(self, row: MissionOpened | MissionRecorded) -> None:
         self._tools.attempt.journal.append(row)
 
 
