@@ -22,6 +22,7 @@ from harmost.core.audit.rows import (
     MissionStatus,
     RecordSummary,
 )
+from harmost.core.budget.input_bound import priced
 from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.progressive import bills_unseen
@@ -285,6 +286,7 @@ class Mission:
     ) -> Attempt:
         catalog, call, profile = self._snapshot.catalog, self.call, self._profile
         spec = catalog.models[model].spec
+        bound = turn.input_bound(spec)
         stall_s = profile.hop.stall_ms / 1000 if "stall" in profile.hop.on else 0
         plan = AttemptPlan(
             attempt_id=f"{self.record_id}-{len(self._attempts)}",
@@ -293,12 +295,12 @@ class Mission:
             model=model,
             model_spec=spec,
             endpoint=self._endpoints.get(spec.provider, spec.region),
-            price=self._snapshot.prices.at(self._now_s())[model],
+            price=priced(self._snapshot.prices.at(self._now_s())[model], bound),
             path=self._path,
             messages=turn.messages,
             generation=call.generation,
             shape=turn.shape,
-            input_tokens_max=turn.input_tokens_max,
+            input_bound=bound,
             output_tokens_max=min(
                 output_tokens_max(call, step, self._snapshot, decision), spec.output_tokens_max
             ),

@@ -28,6 +28,10 @@ class RunningMissions:
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
 
+    def __contains__(self, record_id: str) -> bool:
+        """Whether the mission of a record runs here now."""
+        return record_id in self._running
+
     def begin(self, mission: Mission, principal: Principal) -> None:
         """From now on `mission` is within reach of `stop`, until `end`."""
         self._running[mission.record_id] = _Running(mission, principal)
