@@ -21,7 +21,7 @@ from harmost.services.router.content import (
     generation_of,
     input_bytes,
     messages_of,
-    part_to_proto,
+    part_to_bytes,
 )
 
 USER = router_pb2.MESSAGE_ROLE_USER
@@ -180,7 +180,10 @@ def test_data_and_tools_count_as_input() -> None:
 
 def test_an_answer_holds_words_calls_and_reasoning() -> None:
     parts = [Text("a"), ToolCall("c", "f", "{}"), Reasoning("hm", b"s")]
-    kinds = [part_to_proto(part).WhichOneof("content") for part in parts]
-    assert kinds == ["text", "tool_call", "reasoning"]
+    assert [router_pb2.Part.FromString(part_to_bytes(part)) for part in parts] == [
+        router_pb2.Part(text="a"),
+        router_pb2.Part(tool_call={"call_id": "c", "name": "f", "arguments_json": "{}"}),
+        router_pb2.Part(reasoning={"text": "hm", "signature": b"s"}),
+    ]
     with pytest.raises(TypeError):
-        part_to_proto(ToolResult("c", "r"))
+        part_to_bytes(ToolResult("c", "r"))

@@ -1,46 +1,103 @@
 """How much input an attempt can turn out to have, and what no one can bound. Pure.
 
-Text has no more tokens than bytes. A picture, a sound and a document have as many as their model's
-document says at the most; where it says nothing no hold covers them, and a hard ceiling of money or
-tokens denies. A ceiling of requests does not mind.
+Text has no more tokens than bytes. A picture, a sound, a document and a tool that the provider runs
+have no size here: unless their model's document states one, no hold covers them, and a hard ceiling
+of money or tokens denies. A ceiling of requests does not mind.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from harmost.core.budget.nodes import BudgetLimit, Unit
-from harmost.core.chat import Media, MediaKind, Message
+from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX, ModelPrice
+from harmost.core.chat import MediaKind
 from harmost.core.errors import BudgetExhausted
+from harmost.core.resources.kinds import ServerTool
 
-__all__ = ["MediaBound", "check_bound", "media_bound"]
-
-
-class MediaBound(NamedTuple):
-    """At the most so many tokens, but for the kinds that `unbounded` names."""
-
-    tokens_max: int = 0
-    unbounded: tuple[str, ...] = ()
+__all__ = ["InputBound", "check_bound", "input_bound", "priced"]
 
 
-def media_bound(messages: Iterable[Message], tokens_max: Mapping[MediaKind, int]) -> MediaBound:
-    """What media in `messages` can be for a model that bounds one of each kind by `tokens_max`."""
-    kinds: list[MediaKind] = [p.kind for m in messages for p in m.parts if isinstance(p, Media)]
-    unbounded = tuple(dict.fromkeys(kind for kind in kinds if kind not in tokens_max))
-    return MediaBound(sum(tokens_max.get(kind, 0) for kind in kinds), unbounded)
+class InputBound(NamedTuple):
+    """At the most so many tokens and calls, but for what `unbounded` names for people."""
+
+    tokens_max: int
+    tool_calls_max: Mapping[str, int]
+    unbounded: tuple[str, ...]
 
 
-def check_bound(model: str, unbounded: Sequence[str], limits: Iterable[BudgetLimit]) -> None:
-    """Raise BudgetExhausted where a hard ceiling of `limits` meets the `unbounded`, at least one."""
+def input_bound(
+    text_tokens_max: int,
+    *,
+    media: Iterable[MediaKind] = (),
+    media_tokens_max: Mapping[MediaKind, int] = MappingProxyType({}),
+    tools: Mapping[str, ServerTool] = MappingProxyType({}),
+) -> InputBound:
+    """What an attempt with all this can have at the most. ValueError for a bound that is none.
+
+    `text_tokens_max` is the bound of its text, `media_tokens_max` that of one piece of `media` by
+    kind. `tools` are those that the provider runs and bills by the call; what they find becomes input.
+    """
+    tokens, calls, unbounded = text_tokens_max, dict[str, int](), list[str]()
+    for kind in media:
+        if kind in media_tokens_max:
+            tokens += _within(media_tokens_max[kind], TOKENS_MAX, kind)
+        else:
+            unbounded.append(f"`{kind}` without `media_tokens_max`")
+    for name, tool in tools.items():
+        if tool.uses_max is None:
+            unbounded.append(f"tool `{name}` without `uses_max`")
+            continue
+        calls[name] = uses = _within(tool.uses_max, TOOL_CALLS_MAX, name)
+        if tool.tokens_max_each is None:
+            unbounded.append(f"tool `{name}` without `tokens_max_each`")
+        else:
+            tokens += uses * _within(tool.tokens_max_each, TOKENS_MAX, name)
+    return InputBound(min(tokens, TOKENS_MAX), calls, tuple(dict.fromkeys(unbounded)))
+
+
+def priced(price: ModelPrice | None, bound: InputBound) -> ModelPrice | None:
+    """`price`, if it says what a call of each tool costs; else it is not known."""
+    if price is None or any(tool not in price.tool_usd_picos for tool in bound.tool_calls_max):
+        return None
+    return price
+
+
+def check_bound(
+    unbounded: Sequence[str], limits: Iterable[BudgetLimit], *, model: str, mission: str = ""
+) -> None:
+    """Raise BudgetExhausted where a hard ceiling meets what is `unbounded` in an attempt of `model`.
+
+    Of `limits`, or of the mission itself: a profile that bounds what it may cost.
+    """
+    if not unbounded:
+        return
     for limit in limits:
         if limit.hard and limit.unit is not Unit.REQUESTS:
-            raise BudgetExhausted(
-                f"`{unbounded[0]}` input of model `{model}` could cost anything, and budget "
-                f"`{limit.budget}` of `{limit.node}` is hard: state `media_tokens_max` of the model",
-                details={
-                    "reason": "input_unbounded",
-                    "budget": limit.budget,
-                    "node": limit.node,
-                    "model": model,
-                    "unbounded": ", ".join(unbounded),
-                },
-            )
+            ceiling = f"budget `{limit.budget}` of `{limit.node}` is"
+            raise _unbounded(unbounded, ceiling, model, budget=limit.budget, node=limit.node)
+    if mission:
+        ceiling = f"`cost.usd_max` of profile `{mission}` is"
+        raise _unbounded(unbounded, ceiling, model, budget="", node=f"mission:{mission}")
+
+
+def _unbounded(
+    unbounded: Sequence[str], ceiling: str, model: str, *, budget: str, node: str
+) -> BudgetExhausted:
+    return BudgetExhausted(
+        f"{unbounded[0]} of model `{model}` could cost anything, and {ceiling} a hard ceiling: "
+        "declare how much it can be, or leave it out",
+        details={
+            "reason": "input_unbounded",
+            "budget": budget,
+            "node": node,
+            "model": model,
+            "unbounded": "; ".join(unbounded),
+        },
+    )
+
+
+def _within(value: int, most: int, what: str) -> int:
+    if not 0 <= value <= most:
+        raise ValueError(f"`{what}` cannot have `{value}`: state 0 to {most}")
+    return value

@@ -133,6 +133,16 @@ class Price(TokenPrices, frozen=True, kw_only=True, rename={"from_": "from"}):
     service_tiers: dict[str, str] = {}
 
 
+class ServerTool(Strict, frozen=True):
+    """A tool that the provider runs by itself: in one attempt so often, reading so many tokens each time.
+
+    What is not said has no bound, and a hard budget of money or tokens denies.
+    """
+
+    uses_max: int | None = None
+    tokens_max_each: int | None = None
+
+
 class ModelSpec(Strict, frozen=True):
     """A catalog entry.
 
@@ -142,6 +152,7 @@ class ModelSpec(Strict, frozen=True):
     `capabilities`: "chat", "tools", "vision", "audio", "files", "json_schema", "reasoning", and words
     of your own for rules. `media_tokens_max`: the most input tokens that one "image", "audio" or "file"
     can become; without it one is denied under a hard budget.
+    `server_tools`: what the provider does on its own with every call of this model, such as a search.
     """
 
     provider: str
@@ -154,6 +165,7 @@ class ModelSpec(Strict, frozen=True):
     media_tokens_max: dict[MediaKind, int] = {}
     price: Price | tuple[Price, ...] | Literal["auto", "unknown"] = "auto"
     service_tier: Literal["standard", "flex", "priority"] = "standard"
+    server_tools: dict[str, ServerTool] = {}
     quality: dict[str, int] = {}
     status: Literal["active", "canary", "retired"] = "active"
 

@@ -2,19 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 
-from harmost.core.chat import Generation, Media, Message
+from harmost.core.chat import Generation, Media, MediaKind, Message
 from harmost.core.providers.codec import Fit
 from harmost.core.resources.kinds import ModelSpec
 
-__all__ = ["dropped", "modalities", "needs", "unfit"]
+__all__ = ["dropped", "media", "modalities", "needs", "unfit"]
 
 _BY_MEDIA = {"image": "vision", "audio": "audio", "file": "files"}
 
 
+def media(messages: Iterable[Message]) -> list[MediaKind]:
+    """The kind of each picture, sound and document."""
+    return [part.kind for m in messages for part in m.parts if isinstance(part, Media)]
+
+
 def modalities(messages: Iterable[Message]) -> list[str]:
     """What the input is made of: "text", and kinds of media in alphabetical order."""
-    kinds = {p.kind for m in messages for p in m.parts if isinstance(p, Media)}
-    return ["text", *sorted(kinds)]
+    return ["text", *sorted(set(media(messages)))]
 
 
 def needs(messages: Sequence[Message], generation: Generation) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # Open by convention of the ecosystem: load balancers probe one, developers explore with the other.
 OPEN_SERVICES = ("grpc.health.v1.", "grpc.reflection.")
 
+# Of the mesh's own services: nobody can be given it.
+INTERNAL_ROLES = frozenset({"service"})
+
 Authenticate = Callable[[str], Principal | None]
 if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -82,12 +85,12 @@ class Gate(grpc.aio.ServerInterceptor):
 
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                _unary(admit, handler.unary_unary), decode, encode
+                _unary(admit, handler.unary_unary), decode, _bytes_or(encode)
             )
         if handler.unary_stream is not None and not inspect.isasyncgenfunction(
             handler.unary_stream
         ):
-            # The servicer writes to its call by itself, messages or bytes of them.
+            # The servicer writes to its call by itself.
             return grpc.unary_stream_rpc_method_handler(
                 _unary(admit, handler.unary_stream), decode, _bytes_or(encode)
             )
@@ -109,11 +112,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 "make one with `harmost key create`"
             )
         if not principal.roles & roles:
-            raise Forbidden(
-                f"`{method[1:]}` needs one of the roles {', '.join(sorted(roles))}: "
-                f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}: "
-                "use the key of a principal that has one"
-            )
+            raise _forbidden(method, roles, principal)
         return principal
 
 
@@ -181,6 +180,8 @@ def _lenient(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
 
 
 def _bytes_or(encode: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """A servicer answers with messages, or with bytes of them."""
+
     def encode_unless_bytes(message: Any) -> bytes:
         return message if isinstance(message, bytes) or encode is None else encode(message)
 
@@ -195,6 +196,19 @@ def _bearer(context: Context) -> str:
             if scheme.lower() == "bearer" and token:
                 return token.strip()
     raise Unauthenticated("no key: send the metadata `authorization: Bearer <key>`")
+
+
+def _forbidden(method: str, roles: frozenset[str], principal: Principal) -> Forbidden:
+    named = ", ".join(sorted(roles - INTERNAL_ROLES))
+    if not named:
+        return Forbidden(
+            f"`{method[1:]}` is for services of this deployment alone: no key opens it"
+        )
+    return Forbidden(
+        f"`{method[1:]}` needs one of the roles {named}: "
+        f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}: "
+        "use the key of a principal that has one"
+    )
 
 
 def _roles(method: str) -> frozenset[str]:

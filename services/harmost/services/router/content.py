@@ -19,9 +19,10 @@ from harmost.core.chat import (
     ToolResult,
 )
 from harmost.core.errors import InvalidInput, Violation
+from harmost.core.messages.form import Field, Form
 from harmost.router.v1 import router_pb2
 
-__all__ = ["AnyChatRequest", "generation_of", "input_bytes", "messages_of", "part_to_proto"]
+__all__ = ["AnyChatRequest", "generation_of", "input_bytes", "messages_of", "part_to_bytes"]
 
 AnyChatRequest: TypeAlias = router_pb2.ChatRequest | router_pb2.StreamChatRequest
 
@@ -42,6 +43,7 @@ _SAYS: Mapping[str, str] = {
     "reasoning": "assistant",
     "tool_result": "tool",
 }
+_TEXT = Form([Field(router_pb2.Part.DESCRIPTOR.fields_by_name["text"].number, "text", "text")])
 _EFFORTS: Mapping[int, ReasoningEffort] = {
     router_pb2.REASONING_EFFORT_NONE: "none",
     router_pb2.REASONING_EFFORT_LOW: "low",
@@ -90,16 +92,17 @@ def input_bytes(request: AnyChatRequest) -> int:
     return texts + others + sum(tool.ByteSize() for tool in request.tools)
 
 
-def part_to_proto(part: Part) -> router_pb2.Part:
-    """A part of an answer. A model answers with words, tool calls and reasoning."""
+def part_to_bytes(part: Part) -> bytes:
+    """A part of an answer, serialized. A model answers with words, tool calls and reasoning."""
     match part:
-        case Text(text):
-            return router_pb2.Part(text=text)
+        case Text():
+            return _TEXT.write(part)
         case ToolCall(call_id, name, arguments_json):
             call = router_pb2.ToolCall(call_id=call_id, name=name, arguments_json=arguments_json)
-            return router_pb2.Part(tool_call=call)
+            return router_pb2.Part(tool_call=call).SerializeToString()
         case Reasoning(text, signature):
-            return router_pb2.Part(reasoning=router_pb2.Reasoning(text=text, signature=signature))
+            reasoning = router_pb2.Reasoning(text=text, signature=signature)
+            return router_pb2.Part(reasoning=reasoning).SerializeToString()
         case Media() | ToolResult():
             raise TypeError(f"no answer holds a {type(part).__name__}")
 

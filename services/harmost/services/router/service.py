@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import grpc
 
 from harmost.core.audit.rows import Outcome, OutcomeReported
-from harmost.core.chat import Call
+from harmost.core.chat import Call, Part
 from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, ProviderFailed, Unsupported
 from harmost.core.limits import INPUT_BYTES_MAX
 from harmost.core.otel.context import TraceContext, trace_context
@@ -28,7 +28,7 @@ from harmost.services.router.admission import InFlight
 from harmost.services.router.content import AnyChatRequest, input_bytes
 from harmost.services.router.convert import call_of, chat_response
 from harmost.services.router.events import Finished
-from harmost.services.router.listeners import Nobody, listening
+from harmost.services.router.listeners import Listener, Nobody, listening
 from harmost.services.router.listing import model_info, profile_info
 from harmost.services.router.mission import Mission, MissionTools
 from harmost.services.router.running import RunningMissions
@@ -67,16 +67,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     async def StreamChat(  # type: ignore[override] # it writes to its call by itself
         self, request: router_pb2.StreamChatRequest, context: Context
     ) -> None:
-        async with listening(context) as listener, self._admitted(request, context) as mission:
-            _raise_if_broken(await mission.run(listener))
+        async with listening(context) as listener:
+            await self._serve(request, context, listener)
 
-    async def Chat(
+    async def Chat(  # type: ignore[override] # the message as bytes: it is never an object
         self, request: router_pb2.ChatRequest, context: Context
-    ) -> router_pb2.ChatResponse:
-        async with self._admitted(request, context) as mission:
-            finished = await mission.run(Nobody())
-            _raise_if_broken(finished)
-            return chat_response(mission.parts, finished)
+    ) -> bytes:
+        return chat_response(*await self._serve(request, context, Nobody()))
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context
@@ -132,18 +129,24 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.GetStatsRequest, context: Context
     ) -> router_pb2.GetStatsResponse:
         tools = self._tools
-        return tools.stats.answer(
+        answer = tools.stats.answer(
             router_id=tools.router_id,
             calls_live=self._in_flight.calls,
             tools=tools.attempt,
             generation=self._snapshots.current().generation,
         )
+        answer.runs_record = request.record_id in self._missions
+        return answer
 
     # --- admit --------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _admitted(self, request: AnyChatRequest, context: Context) -> AsyncGenerator[Mission]:
-        """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
+    async def _serve(
+        self, request: AnyChatRequest, context: Context, listener: Listener
+    ) -> tuple[tuple[Part, ...], Finished]:
+        """The answer and the end of a mission for `request`, which is counted while it runs.
+
+        Left early, it is settled behind the scenes.
+        """
         principal, snapshot = current_principal(), self._snapshots.current()
         trace = trace_context(context.invocation_metadata() or ())
         call = self._admit(request, principal, snapshot, trace)
@@ -165,9 +168,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 tools=self._tools,
                 tls=self._tls,
             )
-            with self._missions.running(mission, principal):
-                yield mission
+            self._missions.begin(mission, principal)
+            finished = await mission.run(listener)
+            _raise_if_broken(finished)
+            return mission.parts, finished
         finally:
+            if mission is not None:
+                self._missions.end(mission)
             if mission is not None and mission.open:
                 self._abandon(mission, context)
             else:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from harmost.core.budget.input_bound import InputBound, input_bound
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.budget.thresholds import Throttle
@@ -24,6 +25,7 @@ from harmost.core.privacy.redact import redact_json
 from harmost.core.privacy.scan import find
 from harmost.core.providers.codec import Fit
 from harmost.core.providers.registry import codec
+from harmost.core.resources.kinds import ModelSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing import fit
 from harmost.core.routing.choose import chosen
@@ -71,11 +73,14 @@ class Turn:
         """About how many tokens they have, for whatever model."""
         return self.shape.tokens
 
-    @property
-    def input_tokens_max(self) -> int:
-        """No vocabulary makes more tokens of them."""
-        return bytes_bound(self.shape.utf8_bytes, self.shape.messages) + tokens_max_beyond(
-            self.messages, self.generation
+    def input_bound(self, model: ModelSpec) -> InputBound:
+        """What `model` can make of them at the most: no vocabulary makes more tokens of text."""
+        text_tokens_max = bytes_bound(self.shape.utf8_bytes, self.shape.messages)
+        return input_bound(
+            text_tokens_max + tokens_max_beyond(self.messages, self.generation),
+            media=fit.media(self.messages),
+            media_tokens_max=model.media_tokens_max,
+            tools=model.server_tools,
         )
 
 
