@@ -36,6 +36,7 @@ from harmost.services.router.orphans import Books, adopting
 from harmost.services.router.recovery import recover
 from harmost.services.router.service import RouterServicer
 from harmost.services.router.stats import Stats
+from harmost.services.router.tokenizer import Tokenizer
 from harmost.services.settings import Settings
 from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
@@ -231,10 +232,11 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books]:
     """How a slot's books are opened: its journal, and what ships and pays from it."""
-    metadata = bearer(_service_key(settings))
+    metadata, tokenizer = bearer(_service_key(settings)), Tokenizer()
     async with (
         channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry,
         channel(settings.budget_address, ca=settings.tls_ca) as ledger,
+        tokenizer.running(),
     ):
 
         @asynccontextmanager
@@ -243,7 +245,7 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
             shipper = Shipper(journal, telemetry, metadata=metadata)
             budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)
             async with journal.running(), shipper.running(), budget.running():
-                yield AttemptTools(journal, budget, upstream)
+                yield AttemptTools(journal, budget, upstream, tokenizer=tokenizer)
 
         yield books
 

@@ -136,6 +136,8 @@ class ModelSpec(Strict, frozen=True):
 
     `price`: "auto" takes the built-in list's, by the provider's `base_url` and `vendor_model_id`;
     several prices follow each other by `from`; "unknown", or nothing found: a hard budget denies.
+    `tokenizer` is "file:PATH" of a vocabulary in Hugging Face's form (tokenizer.json) on the Router's
+    host: it counts input where the provider does not say what it counted.
     `service_tier` is asked of the provider with every call. Not "batch": answers are streamed.
     """
 
@@ -148,6 +150,7 @@ class ModelSpec(Strict, frozen=True):
     capabilities: tuple[str, ...] = ("chat",)
     price: Price | tuple[Price, ...] | Literal["auto", "unknown"] = "auto"
     service_tier: Literal["standard", "flex", "priority"] = "standard"
+    tokenizer: str = ""
     quality: dict[str, int] = {}
     status: Literal["active", "canary", "retired"] = "active"
 
