@@ -94,6 +94,10 @@ def test_credentials_are_a_reference(problems: Problems, document: Make, referen
         ("vendor_model_id: v, tokenizer: gpt-4o", "`tokenizer` is no reference: write `file:/PATH/tokenizer.json`"),
         ("vendor_model_id: v, tokenizer: 'file:here.json'", "`tokenizer` is no reference"),
         ("vendor_model_id: v, tokenizer: \"file:/a\\nb\"", "`tokenizer` is no reference"),
+        ("vendor_model_id: v, server_tools: {web_search: {uses_max: -1}}", "`uses_max` -1"),
+        ("vendor_model_id: v, server_tools: {web_search: {uses_max: 1000001}}", "at most 1000000"),
+        ("vendor_model_id: v, server_tools: {web_search: {tokens_max_each: -1}}", "`tokens_max_each` -1"),
+        ("vendor_model_id: v, server_tools: [web_search]", "server_tools"),
         ("vendor_model_id: v, service_tier: batch", "`spec.service_tier` cannot be `batch`"),
     ],
 )  # fmt: skip

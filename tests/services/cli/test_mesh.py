@@ -148,6 +148,7 @@ def test_a_created_key_calls_and_only_its_hash_is_kept(
     assert {profile["name"] for profile in ran.json} >= {"customer-support-escalation"}
     refused = harmost("usage", "--data", str(mesh), "--key-file", str(out))
     assert (refused.code, "needs one of the roles" in refused.err) == (1, True)
+    assert "service" not in refused.err.partition("roles")[2].partition(":")[0]  # nobody has it
 
 
 def test_a_key_without_a_role_for_a_new_principal_is_refused(at: Any) -> None:

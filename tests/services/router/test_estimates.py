@@ -27,9 +27,22 @@ async def test_the_next_attempt_expects_what_the_last_one_was_billed() -> None:
         estimates(calibration).learn(
             TokenUsage(input_tokens=300, output_tokens=120, reasoning_output_tokens=20),
             text_bytes=200,
+            text_alone=True,
         )
     here = estimates(calibration)
     assert here.input_tokens == pytest.approx(300, rel=0.03)
+    assert here.output_tokens(deltas=1, text_bytes=200, output_tokens_max=1_000) == 100
+
+
+async def test_what_a_providers_own_tools_found_is_not_taken_for_the_text() -> None:
+    calibration = Calibration()
+    before = estimates(calibration).input_tokens
+    for _ in range(20):
+        estimates(calibration).learn(
+            TokenUsage(input_tokens=600, output_tokens=100), text_bytes=200, text_alone=False
+        )
+    assert estimates(calibration).input_tokens == before
+    here = estimates(calibration)
     assert here.output_tokens(deltas=1, text_bytes=200, output_tokens_max=1_000) == 100
 
 
@@ -44,7 +57,9 @@ def test_an_estimated_answer_is_within_the_cap_that_was_held(
 ) -> None:
     here = estimates(Calibration())
     for size, tokens in taught:
-        here.learn(TokenUsage(input_tokens=1, output_tokens=tokens), text_bytes=size)
+        here.learn(
+            TokenUsage(input_tokens=1, output_tokens=tokens), text_bytes=size, text_alone=True
+        )
     tokens = here.output_tokens(deltas=deltas, text_bytes=text_bytes, output_tokens_max=cap)
     assert deltas <= tokens <= cap
 

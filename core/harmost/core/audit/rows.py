@@ -25,6 +25,7 @@ __all__ = [
     "AttemptSummary",
     "MissionClosed",
     "MissionOpened",
+    "MissionRecorded",
     "MissionStatus",
     "Outcome",
     "OutcomeReported",
@@ -225,9 +226,16 @@ class SettlesAcked(_Stored, frozen=True, tag=8):
 
 
 class MissionClosed(_Stored, frozen=True, tag=5):
-    """A mission ended; its record waits to be shipped."""
+    """As `MissionRecorded`, in journals of earlier versions; none is written any more."""
 
     record: RecordSummary
+
+
+class MissionRecorded(_Stored, frozen=True, tag=10):
+    """A mission ended; its record waits to be shipped, as the message that it is shipped as."""
+
+    record_id: str
+    record: bytes
 
 
 class OutcomeReported(_Stored, frozen=True, tag=6):
@@ -251,6 +259,7 @@ Row: TypeAlias = (
     | SettleAcked
     | SettlesAcked
     | MissionClosed
+    | MissionRecorded
     | OutcomeReported
     | Shipped
 )

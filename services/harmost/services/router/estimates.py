@@ -29,10 +29,14 @@ class Estimates:
         self._profile, self._model, self._shape = profile, model, shape
         self.input_tokens = calibration.input_tokens(profile, model, shape)
 
-    def learn(self, said: TokenUsage, *, text_bytes: int) -> None:
-        """The provider counted `said`; its visible answer had so many bytes."""
+    def learn(self, said: TokenUsage, *, text_bytes: int, text_alone: bool) -> None:
+        """The provider counted `said`; its visible answer had so many bytes.
+
+        `text_alone`: it read nothing but the messages, not what its own tools found, say.
+        """
         calibration, profile, model = self._calibration, self._profile, self._model
-        calibration.learn_input(profile, model, self._shape, said.input_tokens)
+        if text_alone:
+            calibration.learn_input(profile, model, self._shape, said.input_tokens)
         visible = said.output_tokens - said.reasoning_output_tokens
         calibration.learn_output(profile, model, text_bytes, visible)
 

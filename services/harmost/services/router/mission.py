@@ -17,11 +17,12 @@ from typing import Any
 from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     MissionStatus,
     RecordSummary,
 )
+from harmost.core.budget.input_bound import priced
 from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.progressive import bills_unseen
@@ -41,6 +42,7 @@ from harmost.core.resources.kinds import MissionProfileSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import HOPS
 from harmost.core.usage import TokenUsage
+from harmost.services.convert.record import RECORD
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
@@ -284,6 +286,7 @@ class Mission:
     ) -> Attempt:
         catalog, call, profile = self._snapshot.catalog, self.call, self._profile
         spec = catalog.models[model].spec
+        bound = turn.input_bound(spec)
         stall_s = profile.hop.stall_ms / 1000 if "stall" in profile.hop.on else 0
         plan = AttemptPlan(
             attempt_id=f"{self.record_id}-{len(self._attempts)}",
@@ -292,12 +295,12 @@ class Mission:
             model=model,
             model_spec=spec,
             endpoint=self._endpoints.get(spec.provider, spec.region),
-            price=self._snapshot.prices.at(self._now_s())[model],
+            price=priced(self._snapshot.prices.at(self._now_s())[model], bound),
             path=self._path,
             messages=turn.messages,
             generation=call.generation,
             shape=turn.shape,
-            input_tokens_max=turn.input_tokens_max,
+            input_bound=bound,
             output_tokens_max=min(
                 output_tokens_max(call, step, self._snapshot, decision), spec.output_tokens_max
             ),
@@ -366,7 +369,7 @@ class Mission:
         if self._purse is not None:
             self._purse.empty()
         record = self._record(status, reason)
-        self._journal(MissionClosed(record=record))
+        self._journal(MissionRecorded(record_id=record.record_id, record=RECORD.write(record)))
         self.open = False
         for attempt in self._attempts:
             self._tools.stats.attempt_ended(attempt)
@@ -456,7 +459,7 @@ class Mission:
             snapshot_digest=self._snapshot.digest,
         )
 
-    def _journal(self, row: MissionOpened | MissionClosed) -> None:
+    def _journal(self, row: MissionOpened | MissionRecorded) -> None:
         self._tools.attempt.journal.append(row)
 
 
