@@ -115,7 +115,7 @@ class Outcome(_Stored, frozen=True):
 class RecordSummary(_Stored, frozen=True):
     """One mission as it ended: all that is ever told of it, never prompt or answer text.
 
-    `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
+    `decided_ns` is from admission to the first decision. `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
     see policy/vector.py. `snapshot_digest` is of the documents that it ran by. `traceparent` and
     `tracestate` are the caller's, valid (otel/context.py) or "".
     """
@@ -147,6 +147,7 @@ class RecordSummary(_Stored, frozen=True):
     tracestate: str = ""
     streamed: bool = False
     audit_required: bool = False
+    decided_ns: int = 0
 
 
 class MissionOpened(_Stored, frozen=True, tag=1):

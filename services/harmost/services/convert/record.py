@@ -90,6 +90,7 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         streamed=record.streamed,
         audit_required=record.audit_required,
         snapshot_digest=record.snapshot_digest,
+        decided_ns=record.decided_ns,
     )
 
 

@@ -108,6 +108,7 @@ class Mission:
         self._attempts: list[Attempt] = []
         self._decision: Decision | None = None  # of all steps so far, as the record tells it
         self._vectors: list[bytes] = []
+        self._decided_ns = 0  # from admission to the first decision
         self._last = StepFinished(0, "")
         self.open = False  # from its first row in the journal to its last
         self._task: asyncio.Task[Any] | None = None
@@ -196,6 +197,8 @@ class Mission:
             decision, vector = decide(
                 self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s
             )
+            if not self._decided_ns:
+                self._decided_ns = max(time.monotonic_ns() - self._clock_ns, 1)
             if vector:  # one that is too large is not recorded
                 self._vectors.append(vector)
             self._decision = merged(before, decision)
@@ -407,6 +410,7 @@ class Mission:
             streamed=call.streamed,
             audit_required=self._profile.audit == "required",
             snapshot_digest=self._snapshot.digest,
+            decided_ns=self._decided_ns,
         )
 
     def _summaries(self) -> tuple[AttemptSummary, ...]:
