@@ -157,6 +157,8 @@ class LeasedPath(NamedTuple):
     counters: tuple[Counter, ...]
     hard: bool
     until_ns: int
+    # Those that ask for something before they deny, and from which share on.
+    asking: tuple[tuple[BudgetLimit, Lease, int], ...]
 
 
 class Miss(NamedTuple):
