@@ -5,6 +5,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from harmost.core.audit.rows import AttemptSummary, RecordSummary
+from harmost.core.chat import Text, ToolCall
 from harmost.core.policy.decision import Decision, RuleHit
 from harmost.core.usage import TokenUsage
 from harmost.router.v1 import router_pb2
@@ -123,6 +124,8 @@ def test_an_event_is_told_whole(event: MissionEvent, told: dict[str, object]) ->
 
 
 def test_an_answer_is_told_whole() -> None:
-    answer = read(router_pb2.ChatResponse, chat_response("hé", FINISHED))
-    assert answer == {"parts": [{"text": "hé"}], "finished": TOLD}
-    assert read(router_pb2.ChatResponse, chat_response("", FINISHED)) == {"finished": TOLD}
+    parts = (Text("hé"), ToolCall("c", "f", "{}"))
+    answer = read(router_pb2.ChatResponse, chat_response(parts, FINISHED))
+    call = {"callId": "c", "name": "f", "argumentsJson": "{}"}
+    assert answer == {"parts": [{"text": "hé"}, {"toolCall": call}], "finished": TOLD}
+    assert read(router_pb2.ChatResponse, chat_response((), FINISHED)) == {"finished": TOLD}

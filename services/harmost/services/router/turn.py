@@ -5,7 +5,6 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import msgspec
@@ -55,8 +54,7 @@ _NO_WISHES = msgspec.structs.asdict(Generation())
 OTHER_RULES_MAX = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """Messages, what is asked of the answer, and what is known about them; `shape` is of all words.
 
     Pictures, sounds and documents count no tokens here: how many they are, each model says.
@@ -220,7 +218,7 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
         for redaction in decision.redactions
     )
     return (
-        replace(
+        msgspec.structs.replace(
             turn,
             messages=messages,
             generation=generation,
