@@ -3,9 +3,9 @@
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from attempt_stage import LAST, Paid, Stage
 
@@ -260,7 +260,7 @@ async def test_a_tool_without_a_price_is_settled_at_no_less_than_the_hold(journa
     stage.ledger.less = Amount(5_000, 150)
     await stage.attempt.reserve()
     price = compile_price(Price(input="1", output="1", tools={"known": "0.000001"}))
-    stage.attempt.plan = replace(stage.attempt.plan, price=price)
+    stage.attempt.plan = msgspec.structs.replace(stage.attempt.plan, price=price)
     for tools, usd_nanos in (({}, 3_000), ({"known": 1}, 4_000), ({"other": 1}, 5_000)):
         usage = TokenUsage(input_tokens=1, output_tokens=2, tool_calls=tools)
         assert stage.attempt._amount(usage) == Amount(usd_nanos, 3)
