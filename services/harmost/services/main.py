@@ -24,6 +24,7 @@ from harmost.policy.v1 import policy_pb2_grpc
 from harmost.router.v1 import router_pb2_grpc
 from harmost.services.budget.service import BudgetServicer
 from harmost.services.budget.store import BudgetStore
+from harmost.services.collector import collecting
 from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.journal.journal import Journal
@@ -37,7 +38,6 @@ from harmost.services.router.recovery import recover
 from harmost.services.router.service import RouterServicer
 from harmost.services.router.stats import Stats
 from harmost.services.settings import Settings
-from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
 from harmost.services.snapshots.keys import read_signer, verifier_of
 from harmost.services.snapshots.watcher import SnapshotWatcher
@@ -98,8 +98,7 @@ async def _serve(service: str, settings: Settings) -> None:
 async def _run(
     service: str, settings: Settings, started: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    async with SERVICES[service](settings):
-        settle()
+    async with SERVICES[service](settings), collecting():
         started.set()
         await stop.wait()
         log.info("draining for at most %.0f s", settings.grace_s)
