@@ -9,6 +9,7 @@ from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.chat import Generation, Message
 from harmost.core.providers.codec import HttpRequest
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec
+from harmost.core.tokens.measure import Shape
 from harmost.core.usage import TokenUsage
 from harmost.router.v1 import router_pb2
 from harmost.services.journal.journal import Journal
@@ -16,6 +17,7 @@ from harmost.services.providers.endpoints import Endpoint
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.budget import Held
 from harmost.services.router.events import MissionEvent
+from harmost.services.router.purse import Purse
 from harmost.services.upstream.upstream import Billed, Sink, Unavailable
 
 CHUNK = b'data: {"id":"r","choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
@@ -78,7 +80,7 @@ class Ledger:
         self.limit_tokens = 10**9
 
     def extend(self, attempt_id: str, held: Held, more: Amount) -> Held | None:
-        if held.hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens) is not None:
+        if not held.hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens):
             return None
         return held._replace(amount=held.amount._replace(tokens=held.hold.tokens))
 
@@ -89,7 +91,7 @@ class Ledger:
         model: str,
         amount: Amount,
         minimum: Amount,
-        own: Counter | None,
+        purse: Purse | None,
     ) -> Held:
         held = self.less or amount
         tokens = Counter(7, unit=2, limit=self.limit_tokens, hard=True)
@@ -164,7 +166,7 @@ class Stage:
             path=BudgetPath("acme", "p", "", ""),
             messages=(Message("user", "hi"),),
             generation=Generation(),
-            input_tokens=1,
+            shape=Shape(["hi"]),
             input_tokens_max=100,
             output_tokens_max=output_tokens_max,
             stall_s=stall_s,

@@ -4,7 +4,7 @@ from random import Random
 
 from money_world import FATES, PATHS, ROUTERS, S_NS, MoneyWorld, Process
 
-from harmost.core.budget.ledger import Hold
+from harmost.core.budget.leases import Miss
 
 __all__ = ["run"]
 
@@ -24,13 +24,15 @@ def run(world: MoneyWorld, seed: int, *, steps: int = STEPS) -> MoneyWorld:
 def _step(world: MoneyWorld, random: Random) -> None:
     process = random.choice(world.processes)
     what = random.random()
-    if what < 0.34:
+    if what < 0.08:
+        _mission(world, random, process)
+    elif what < 0.34:
         for _ in range(random.choice((1, 1, 1, 5))):
             path, tokens = random.choice(PATHS), random.choice((10, 40, 100, 300))
             share, sent = random.choice((0, 30, 100)), random.random() < 0.9
             for _ in range(2):
                 held = world.attempt(process, path, tokens=tokens, share=share, sent=sent)
-                if isinstance(held, Hold) or held.denied or random.random() < 0.2:
+                if not isinstance(held, Miss) or held.denied or random.random() < 0.2:
                     break
                 world.sync(process, "arrives" if random.random() < 0.8 else random.choice(FATES))
                 if not process.alive:
@@ -75,3 +77,26 @@ def _finish(world: MoneyWorld, random: Random, process: Process) -> None:
     if process.in_flight:
         attempt = process.in_flight[random.choice(sorted(process.in_flight))]
         world.finish(process, attempt, journaled=random.random() < 0.9)
+
+
+def _mission(world: MoneyWorld, random: Random, process: Process) -> None:
+    """One begins, goes on or ends; with a message where that helps."""
+    if process.missions and random.random() < 0.2:
+        world.end_mission(process, random.randrange(8))
+    elif process.missions and random.random() < 0.8:
+        mission = random.choice(process.missions)
+        for _ in range(random.choice((1, 3, 6))):
+            tokens, share = random.choice((1, 10, 40)), random.choice((0, 30, 100))
+            found = world.attempt(
+                process, mission.where, tokens=tokens, share=share, mission=mission
+            )
+            if isinstance(found, Miss):
+                world.sync(process)
+                if not process.alive:
+                    return
+    else:
+        path, usd_nanos = random.choice(PATHS), random.choice((100_000, 400_000, 900_000))
+        if not world.begin_mission(process, path, usd_nanos):
+            world.sync(process)
+            if process.alive:
+                world.begin_mission(process, path, usd_nanos)

@@ -6,17 +6,17 @@ of a counter must at every moment be covered by what the ledger keeps there.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
+from money_actors import Attempt, Journal, Mission, Process
 from money_host import Account, LedgerHost
 
 from harmost.core.budget.lease import Amounts, Evidence, Posting, SyncAnswer, SyncRequest
 from harmost.core.budget.leases import LeaseBook, Miss
-from harmost.core.budget.ledger import Counter, Hold
+from harmost.core.budget.ledger import Hold
 from harmost.core.budget.lending import RouterRow
-from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, compile_limits
+from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit, compile_limits
 from harmost.core.budget.price import (
     compile_price,
     cost_usd_nanos,
@@ -69,39 +69,6 @@ def limits(scale: int = 100, *, token_scale: int = 100) -> BudgetLimits:
     return compile_limits(documents)
 
 
-@dataclass
-class Attempt:
-    """One attempt of a Router: what it held, what the provider billed for it."""
-
-    id: str
-    hold: Hold
-    counters: tuple[int, ...]
-    held: Amounts
-    billed: Amounts  # nothing where it was never sent
-    memo: bytes  # whom it was made for, and when by its Router's clock
-
-
-@dataclass
-class Journal:
-    """What a Router process wrote, in one epoch: each attempt before it is sent, and as it closed."""
-
-    opened: dict[str, Attempt] = field(default_factory=dict)
-    closed: dict[str, Posting] = field(default_factory=dict)
-    lost: bool = False
-
-
-@dataclass
-class Process:
-    """A Router process. Its clock is its own."""
-
-    name: str
-    book: LeaseBook
-    clock_ahead_ns: int
-    in_flight: dict[str, Attempt] = field(default_factory=dict)
-    used: dict[Counter, int] = field(default_factory=lambda: defaultdict(int))
-    alive: bool = True
-
-
 class MoneyWorld:
     """All of it. Methods are what can happen; `check` is what must hold after each."""
 
@@ -120,7 +87,8 @@ class MoneyWorld:
         self.lowered = False
         self.price = 0
         self.unanswered: list[str] = []
-        self.denied = self.suspended = 0  # how often: a quiet world proves nothing
+        # How often: a quiet world proves nothing.
+        self.denied = self.suspended = self.parts = 0
         for name in ROUTERS:
             self.start(name)
 
@@ -155,9 +123,19 @@ class MoneyWorld:
     # --- Attempts -------------------------------------------------------------------------------------
 
     def attempt(
-        self, process: Process, where: BudgetPath, *, tokens: int, share: int, sent: bool = True
-    ) -> Hold | Miss:
-        """Begin one of `tokens` in and out, of which the provider will use `share` percent."""
+        self,
+        process: Process,
+        where: BudgetPath,
+        *,
+        tokens: int,
+        share: int,
+        sent: bool = True,
+        mission: Mission | None = None,
+    ) -> Hold | Miss | None:
+        """Begin one of `tokens` in and out, of which the provider will use `share` percent.
+
+        Of a `mission`, out of what it holds; None where that is too little.
+        """
         price = PRICES[self.price]
         worst = worst_case_usd_nanos(price, input_tokens_max=tokens, output_tokens_max=tokens)
         least = worst_case_usd_nanos(price, input_tokens_max=tokens, output_tokens_max=1)
@@ -166,8 +144,16 @@ class MoneyWorld:
             Amount(worst, 2 * tokens),
             Amount(least, tokens + 1),
             clock_ns=self.clock_ns(process),
+            own=mission.hold if mission is not None else None,
         )
-        if not isinstance(held, Hold):
+        if held is None:
+            assert mission is not None
+            assert mission.hold.usd_nanos < least, "what a mission holds is for its attempts"
+            return None
+        if isinstance(held, Miss):
+            assert mission is None or held.limit.unit is not Unit.USD_NANOS, (
+                "promised money is there"
+            )
             self.denied += held.denied
             return held
         cap = output_tokens_within(price, usd_nanos=held.usd_nanos, input_tokens_max=tokens)
@@ -191,7 +177,24 @@ class MoneyWorld:
         self.journals[process.name, process.book.epoch].opened[attempt.id] = attempt
         process.in_flight[attempt.id] = attempt
         self._bill(attempt.counters, attempt.billed)
+        if mission is not None:
+            self.parts += 1
+            mission.billed += attempt.billed.usd_nanos
+            assert not self.honest or mission.billed <= mission.limit, "a mission passes its limit"
         return held
+
+    def begin_mission(self, process: Process, where: BudgetPath, usd_nanos: int) -> bool:
+        """Hold `usd_nanos` for attempts to come; False: it is not there."""
+        held = process.book.carve(where, usd_nanos, clock_ns=self.clock_ns(process))
+        if isinstance(held, Miss):
+            return False
+        process.missions.append(Mission(where, held, usd_nanos))
+        return True
+
+    def end_mission(self, process: Process, which: int) -> None:
+        """Give back what it did not use, though attempts of it may still run."""
+        if process.missions:
+            process.missions.pop(which % len(process.missions)).hold.void()
 
     def finish(self, process: Process, attempt: Attempt, *, journaled: bool = True) -> None:
         """The answer is over; its row may not reach the journal before a crash."""
@@ -398,6 +401,9 @@ class MoneyWorld:
             assert tuple(counter.id for counter in attempt.hold.counters) == attempt.counters, "I11"
             for counter in attempt.hold.counters:
                 held[counter.id] += attempt.held[counter.unit - 1]
+        for mission in process.missions:
+            for counter in mission.hold.counters:
+                held[counter.id] += mission.hold.usd_nanos
         for lease in process.book.every_lease():
             counter = lease.counter
             assert counter.held == held[counter.id], "I2"
@@ -428,6 +434,8 @@ class MoneyWorld:
         for process in list(self.processes):
             for attempt in list(process.in_flight.values()):
                 self.finish(process, attempt)
+            while process.missions:
+                self.end_mission(process, 0)
         for process in list(self.processes):
             if process.book.epoch != self._kept(process.name).epoch:
                 self._succeed(process)

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from money_seed import run
 from money_world import FATES, PATHS, PRICES, ROUTERS, S_NS, Fate, MoneyWorld, Process
 
-from harmost.core.budget.ledger import Hold
+from harmost.core.budget.leases import Miss
 from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.price import cost_usd_nanos
 from harmost.core.usage import TokenUsage
@@ -45,10 +45,38 @@ class MoneyMachine(RuleBasedStateMachine):
     ) -> None:
         process = self.process(who)
         held = self.world.attempt(process, path, tokens=tokens, share=share, sent=sent)
-        if asks and not isinstance(held, Hold) and not held.denied:
+        if asks and isinstance(held, Miss) and not held.denied:
             self.world.sync(process)
             if process.alive:
                 self.world.attempt(process, path, tokens=tokens, share=share, sent=sent)
+
+    @rule(
+        who=st.integers(0, 4),
+        path=st.sampled_from(PATHS),
+        usd_nanos=st.sampled_from((1, 50_000, 800_000, 10**12)),
+    )
+    def mission(self, who: int, path: BudgetPath, usd_nanos: int) -> None:
+        process = self.process(who)
+        if not self.world.begin_mission(process, path, usd_nanos):
+            self.world.sync(process)
+            if process.alive:
+                self.world.begin_mission(process, path, usd_nanos)
+
+    @rule(
+        who=st.integers(0, 4),
+        which=st.integers(0, 5),
+        tokens=st.sampled_from((1, 10, 100)),
+        share=st.integers(0, 100),
+    )
+    def attempt_of_a_mission(self, who: int, which: int, tokens: int, share: int) -> None:
+        process = self.process(who)
+        if process.missions:
+            mission = process.missions[which % len(process.missions)]
+            self.world.attempt(process, mission.where, tokens=tokens, share=share, mission=mission)
+
+    @rule(who=st.integers(0, 4), which=st.integers(0, 5))
+    def mission_ends(self, who: int, which: int) -> None:
+        self.world.end_mission(self.process(who), which)
 
     @rule(who=st.integers(0, 4), which=st.integers(0, 50), journaled=st.booleans())
     def finish(self, who: int, which: int, journaled: bool) -> None:
@@ -175,15 +203,17 @@ def test_an_honest_provider_is_never_told_of() -> None:
 
 def test_the_worlds_are_not_idle() -> None:
     """A simulation in which nothing happens holds every invariant."""
-    seen: dict[str, int] = dict.fromkeys(("rows", "denied", "suspense"), 0)
+    seen: dict[str, int] = dict.fromkeys(("rows", "denied", "suspense", "parts"), 0)
     for seed in range(20):
         world = run(MoneyWorld(), seed)
         seen["rows"] += len(world.host.disk.postings)
         seen["denied"] += world.denied
         seen["suspense"] += world.suspended
+        seen["parts"] += world.parts
     assert seen["rows"] > 200
     assert seen["denied"] > 20
     assert seen["suspense"] > 20
+    assert seen["parts"] > 20
 
 
 tokens = st.integers(0, 10**6)

@@ -2,82 +2,16 @@
 
 import msgspec
 import pytest
-from money_host import LedgerHost
-from money_world import PATHS, S_NS, START_NS, limits
+from lease_rig import LEAST, ONE, PATH, Rig
+from money_world import S_NS, START_NS
 
 from harmost.core.budget.escrow import LEASE_NS
 from harmost.core.budget.lease import Amounts, LeaseName, Push, SyncAnswer
-from harmost.core.budget.leases import POSTINGS_MAX, LeaseBook, Miss
+from harmost.core.budget.leases import POSTINGS_MAX, Miss
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import Amount, BudgetPath, compile_limits
-from harmost.core.budget.router_lease import Lease
 from harmost.core.limits import USD_NANOS_MAX
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
-
-PATH = PATHS[0]
-ONE = Amount(100_000, 100)
-LEAST = Amount(50_000, 50)
-
-
-class Rig:
-    """A ledger and one Router's book, with a clock for both. The ledger can be cut off."""
-
-    def __init__(self, budget: BudgetSpec | None = None) -> None:
-        self.now_ns = START_NS
-        self.reachable = True
-        known = limits()
-        if budget is not None:
-            known = compile_limits({"b": (Metadata(name="b", tenant="org"), budget)})
-        self.host = LedgerHost(known, lambda: self.now_ns)
-        self.book = self.new_book("r")
-        self.attempts = 0
-
-    def new_book(self, name: str) -> LeaseBook:
-        book = LeaseBook(name, epoch=self.host.register(name))
-        book.use(self.host.limits)
-        return book
-
-    @property
-    def clock_ns(self) -> int:
-        return self.now_ns - START_NS
-
-    def reserve(
-        self, amount: Amount = ONE, least: Amount = LEAST, *, book: LeaseBook | None = None
-    ) -> Hold | Miss:
-        return (book or self.book).reserve(PATH, amount, least, clock_ns=self.clock_ns)
-
-    def held(self, amount: Amount = ONE, least: Amount = LEAST) -> Hold:
-        """With as many messages as a Router would send."""
-        for _ in range(3):
-            held = self.reserve(amount, least)
-            if isinstance(held, Hold):
-                return held
-            self.sync()
-        raise AssertionError("not admitted")
-
-    def settle(self, hold: Hold, usd_nanos: int = 1_000, tokens: int = 10) -> None:
-        self.attempts += 1
-        self.book.settle(f"t{self.attempts}", hold, Amounts(usd_nanos, tokens, 1))
-
-    def sync(self, book: LeaseBook | None = None) -> SyncAnswer | None:
-        book = book or self.book
-        request = book.request(clock_ns=self.clock_ns)
-        if not self.reachable:
-            return None
-        answer = self.host.sync(request)
-        book.apply(answer, clock_ns=self.clock_ns)
-        return answer
-
-    def seconds(self, seconds: int, *, attempts: int = 0) -> None:
-        for _ in range(seconds):
-            self.now_ns += S_NS
-            for _ in range(attempts):
-                self.settle(self.held())
-            if self.book.wants_message(self.clock_ns):
-                self.sync()
-
-    def lease(self, name: LeaseName) -> Lease:
-        return next(lease for lease in self.book.every_lease() if lease.name == name)
 
 
 @pytest.fixture
@@ -146,6 +80,21 @@ def test_a_denial_is_not_asked_for_again_at_once() -> None:
     miss = rig.reserve()
     assert isinstance(miss, Miss)
     assert not miss.denied
+
+
+def test_a_denial_of_much_is_none_of_little() -> None:
+    rig = Rig(BudgetSpec(limits=(Limit(window="total", usd="0.00025"),)))
+    rig.settle(rig.held(), usd_nanos=ONE.usd_nanos)
+    much = Amount(150_001, 1)
+    for _ in range(2):
+        found = rig.reserve(much, much)
+        rig.sync()
+    assert isinstance(found, Miss)
+    assert found.denied
+    little = rig.reserve(ONE, ONE)
+    assert not isinstance(little, Miss) or not little.denied
+    rig.sync()
+    assert isinstance(rig.reserve(ONE, ONE), Hold)
 
 
 def test_a_denial_that_the_ledger_clears_is_asked_for_again() -> None:
@@ -403,56 +352,8 @@ def test_a_path_without_ceilings_is_free(rig: Rig) -> None:
     assert len(rig.host.disk.postings) == 1
 
 
-def own(limit: int) -> Counter:
-    return Counter(0, unit=1, limit=limit, hard=True)
-
-
-def test_a_ceiling_of_ones_own_bounds_all_attempts_together(rig: Rig) -> None:
-    rig.settle(rig.held())
-    rig.seconds(3, attempts=3)
-    ceiling = own(160_000)
-
-    def reserve() -> Hold | Miss | Counter:
-        return rig.book.reserve(PATH, ONE, LEAST, clock_ns=rig.clock_ns, own=ceiling)
-
-    first, second = reserve(), reserve()
-    assert isinstance(first, Hold)
-    assert isinstance(second, Hold)
-    assert (first.usd_nanos, second.usd_nanos) == (100_000, 60_000)
-    assert reserve() is ceiling
-    rig.settle(first, usd_nanos=20_000)
-    third = reserve()
-    assert isinstance(third, Hold)
-    assert third.usd_nanos == 80_000
-    rig.settle(second, usd_nanos=60_000)
-    rig.settle(third, usd_nanos=80_000)
-    assert (ceiling.settled, ceiling.available) == (160_000, 0)
-    rig.sync()
-    rows = list(rig.host.disk.postings.values())[-3:]
-    assert [row.used.usd_nanos for row in rows] == [20_000, 60_000, 80_000]
-    assert all(0 not in row.counters and len(row.counters) >= 6 for row in rows)
-
-
-def test_a_ceiling_of_ones_own_takes_nothing_where_a_lease_is_short() -> None:
-    rig = Rig(BudgetSpec(limits=(Limit(window="total", usd="0.00001"),)))
-    ceiling = own(10**9)
-    for _ in range(3):
-        found = rig.book.reserve(PATH, ONE, LEAST, clock_ns=rig.clock_ns, own=ceiling)
-        assert isinstance(found, Miss)
-        rig.sync()
-    assert (ceiling.held, ceiling.settled) == (0, 0)
-
-
-def test_a_fenced_book_proves_attempts_under_a_ceiling_of_their_own(rig: Rig) -> None:
-    rig.held()
-    hold = rig.book.reserve(PATH, LEAST, LEAST, clock_ns=rig.clock_ns, own=own(10**9))
-    assert isinstance(hold, Hold)
-    rig.settle(hold)
-    assert 0 not in dict(rig.book.evidence().outstanding)
-
-
 def test_a_hold_grows_out_of_what_is_lent_and_asks_for_what_is_not(rig: Rig) -> None:
-    ceiling = own(10**9)
+    ceiling = Counter(0, unit=1, limit=10**9, hard=True)
     rig.settle(rig.held())
     hold = rig.book.reserve(PATH, LEAST, LEAST, clock_ns=rig.clock_ns, own=ceiling)
     assert isinstance(hold, Hold)

@@ -343,73 +343,17 @@ def test_spinning_settles_as_often_as_it_says() -> None:
     assert money.held == 0
 
 
-def test_a_part_returns_what_it_does_not_use_to_its_whole() -> None:
-    money, requests = counter(limit=100), counter(REQUESTS, limit=5)
-    whole = reserve(
-        (money, requests),
-        usd_nanos=80,
-        tokens=0,
-        minimum_usd_nanos=80,
-        minimum_tokens=0,
-        requests=3,
-    )
-    assert isinstance(whole, Hold)
-    part = whole.part(usd_nanos=50, tokens=0)
-    assert part is not None
-    assert (part.whole, whole.usd_nanos, whole.requests, money.held) == (whole, 30, 2, 80)
-    assert whole.part(usd_nanos=31, tokens=0) is None
-    part.settle(usd_nanos=20, tokens=0)
-    assert (whole.usd_nanos, money.held, money.settled) == (60, 60, 20)
-    again = whole.part(usd_nanos=60, tokens=0)
-    assert again is not None
-    again.void()
-    assert (whole.usd_nanos, whole.requests, requests.settled) == (60, 2, 1)
-    whole.void()
-    assert (money.held, money.settled, requests.held) == (0, 20, 0)
-
-
-def test_a_part_that_passes_its_share_is_debt_and_takes_nothing_of_its_siblings() -> None:
-    money = counter(limit=100)
-    whole = held(money, usd=80)
-    part = whole.part(usd_nanos=50, tokens=0, requests=0)
-    assert part is not None
-    part.settle(usd_nanos=70, tokens=0)
-    assert (whole.usd_nanos, money.held, money.settled, money.debt) == (30, 30, 70, 20)
-
-
-def test_a_whole_closes_after_its_parts() -> None:
-    whole = held(counter(limit=100), usd=80)
-    part = whole.part(usd_nanos=50, tokens=0, requests=0)
-    assert part is not None
-    with pytest.raises(ValueError, match="1 parts of the hold are open"):
-        whole.void()
-    part.void()
-    whole.void()
-    with pytest.raises(ValueError, match="closed already"):
-        whole.part(usd_nanos=0, tokens=0, requests=0)
-
-
 def test_a_hold_grows_everywhere_or_nowhere() -> None:
     wide, narrow = counter(limit=100), counter(limit=20)
     hold = held(wide, narrow, usd=10)
-    assert hold.extend(usd_nanos=10, tokens=0) is None
+    assert hold.extend(usd_nanos=10, tokens=0)
     assert (hold.usd_nanos, wide.held, narrow.held) == (20, 20, 20)
-    assert hold.extend(usd_nanos=1, tokens=0) is narrow
+    assert not hold.extend(usd_nanos=1, tokens=0)
     assert (hold.usd_nanos, wide.held) == (20, 20)
     hold.settle(usd_nanos=15, tokens=0)
     assert (wide.available, narrow.available, wide.debt) == (85, 5, 0)
     with pytest.raises(ValueError, match="closed already"):
         hold.extend(usd_nanos=1, tokens=0)
-
-
-def test_a_part_grows_out_of_its_whole() -> None:
-    money = counter(limit=100)
-    whole = held(money, usd=80)
-    part = whole.part(usd_nanos=50, tokens=0, requests=0)
-    assert part is not None
-    assert part.extend(usd_nanos=31, tokens=0) is money
-    assert part.extend(usd_nanos=30, tokens=0) is None
-    assert (part.usd_nanos, whole.usd_nanos, money.held) == (80, 0, 80)
 
 
 def test_what_is_lent_counts_as_used() -> None:

@@ -30,7 +30,7 @@ from harmost.core.budget.lease import (
 from harmost.core.budget.leases import LeaseBook, Miss
 from harmost.core.budget.ledger import Hold
 from harmost.core.budget.lending import EscrowCounter, Router
-from harmost.core.budget.nodes import Amount, BudgetPath
+from harmost.core.budget.nodes import Amount, BudgetPath, Unit
 from harmost.core.budget.price import ModelPrice
 from harmost.core.budget.router_lease import Lease as RouterLease
 from harmost.core.errors import HarmostError
@@ -138,6 +138,7 @@ def levels_are_taken_one_by_one(
     *,
     clock_ns: int,
     requests: int = 1,
+    own: object = None,
 ) -> Hold | Miss:
     path = self._paths.get(where) or self._path(where, minimum, requests, clock_ns)
     if isinstance(path, Miss):
@@ -178,6 +179,39 @@ def a_grant_is_added_each_time(self: RouterLease, grant: LeaseGrant, clock_ns: i
     _take(self, grant, clock_ns)
     self.granted = granted
     self.counter.limit_to(min(10**18, granted - self.returned), hard=grant.hard)
+
+
+def a_mission_is_promised_what_is_not_held(
+    self: LeaseBook, where: BudgetPath, usd_nanos: int, *, clock_ns: int
+) -> Hold | Miss:
+    path = self._path(where, Amount(usd_nanos, 0), 0, clock_ns)
+    if isinstance(path, Miss):
+        return path
+    money = tuple(each for each in path.counters if each.unit == Unit.USD_NANOS)
+    return ledger.restore(money, usd_nanos=usd_nanos, tokens=0, requests=0)
+
+
+def a_missions_attempts_are_charged_to_nobody_above(
+    self: LeaseBook,
+    whole: Hold,
+    where: BudgetPath,
+    amount: Amount,
+    minimum: Amount,
+    requests: int,
+    clock_ns: int,
+) -> Hold | Miss | None:
+    path = self._path_beside(where, minimum, requests, clock_ns)
+    if isinstance(path, Miss):
+        return path
+    held = ledger.reserve(
+        path.counters,
+        usd_nanos=amount.usd_nanos,
+        tokens=amount.tokens,
+        minimum_usd_nanos=amount.usd_nanos,
+        minimum_tokens=amount.tokens,
+        requests=requests,
+    )
+    return held if isinstance(held, Hold) else self._miss(path, amount, minimum, 1, clock_ns)
 
 
 class UnsyncedHost(LedgerHost):
@@ -240,6 +274,10 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "held goes back": patched(RouterLease, "give_back", what_is_held_goes_back),
     "evidence forgets": patched(Escrow, "_prove", evidence_forgets_what_is_open),
     "evidence again": patched(Escrow, "_prove", evidence_is_posted_again),
+    "a promise is not held": patched(LeaseBook, "carve", a_mission_is_promised_what_is_not_held),
+    "parts charge nobody": patched(
+        LeaseBook, "_part", a_missions_attempts_are_charged_to_nobody_above
+    ),
     "grants add up": patched(RouterLease, "take", a_grant_is_added_each_time),
 }
 

@@ -38,7 +38,7 @@ def begun(
     )
     assert isinstance(hold, Hold)
     growing = ProgressiveHold(
-        lambda more: hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens) is None,
+        lambda more: hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens),
         PRICE,
         pace,
         input_tokens_max=INPUT,

@@ -118,6 +118,8 @@ def test_model(problems: Problems, document: Make, spec: str, expected: str) -> 
         ("{models: [small], hop: {on: [stall]}}", "`stall` without `stall_ms`"),
         ("{models: [small], cost: {usd_per_1k_tokens_max: '2e-2'}}", "`2e-2` is not a decimal number"),
         ("{models: [small], cost: {usd_per_1k_tokens_max: '0'}}", "is not above 0"),
+        ("{models: [small], cost: {reserve: mission}}", "`reserve: mission` has nothing to hold"),
+        ("{models: [small], cost: {usd_max: '1', reserve: step}}", "`step`"),
         ("{models: [small], memory: {store: s, turns_max: 0}}", "`turns_max` 0"),
         ("{models: [small], memory: {store: s, retention: a month}}", "`a month` is no duration"),
     ],

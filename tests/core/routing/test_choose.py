@@ -1,5 +1,8 @@
 """Candidates keep the profile's order; those that cannot serve say why."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from harmost.core.budget.price import compile_price
 from harmost.core.policy.decision import Exclusion
 from harmost.core.resources.kinds import ModelSpec, Price
@@ -21,13 +24,18 @@ PRICES = {
 
 
 def choose(
-    *names: str, input_tokens: int = 100, ceiling: int | None = None, cheaper_first: bool = False
+    *names: str,
+    input_tokens: int = 100,
+    ceiling: int | None = None,
+    cheaper_first: bool = False,
+    learned: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     kept, left_out = chosen(
         names,
         models=MODELS,
         prices=PRICES,
         input_tokens=input_tokens,
+        input_tokens_of=lambda name: learned.get(name, input_tokens),
         output_tokens_max=100,
         usd_nanos_per_1k_tokens_max=ceiling,
         profile="hello",
@@ -76,3 +84,15 @@ def test_the_cost_ceiling_is_for_a_thousand_blended_tokens_and_may_be_met_exactl
 
 def test_a_model_without_a_price_does_not_pass_a_ceiling() -> None:
     assert "not known" in choose("small", input_tokens=1, ceiling=1)[1]["small"]
+
+
+def test_what_was_learned_of_a_model_says_whether_input_fits_its_context() -> None:
+    assert choose("small", input_tokens=49, learned={"small": 50})[0] == ()
+    assert choose("small", input_tokens=60, learned={"small": 40})[0] == ("small",)
+
+
+def test_what_was_learned_moves_no_price_ceiling() -> None:
+    for learned in (1, 1_000_000):
+        assert choose("dear", "cheap", ceiling=1_000_000, learned={"dear": learned})[0] == (
+            "cheap",
+        )

@@ -71,7 +71,9 @@ async def test_a_caller_that_is_gone_stops_its_provider_in_one_turn(journal: Jou
     stage.attempt.cancel("cancelled")
     summary = await stage.attempt.close()
     assert (summary.outcome, summary.usage.output_tokens) == ("cancelled", 1)
-    assert stage.ledger.paid[0].amount == Amount(0, 2, price_unknown=True)
+    expected = summary.estimated_input_tokens + 1  # of one word and what a usual template adds
+    assert 1 < summary.estimated_input_tokens <= 10
+    assert stage.ledger.paid[0].amount == Amount(0, expected, price_unknown=True)
 
 
 async def test_a_caller_that_does_not_read_pauses_its_provider(journal: Journal) -> None:

@@ -7,6 +7,7 @@ from harmost.core.errors import PolicyDenied
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
+from harmost.core.tokens.calibration import Calibration
 from harmost.services.router.turn import OTHER_RULES_MAX, choose, classify, denied, merged
 
 HIT = RuleHit(policy="p", rule="a", effect="redact")
@@ -106,7 +107,13 @@ def left(snapshot: CompiledSnapshot, profile: str, cap_usd_nanos: int) -> tuple[
         effect="allow", candidates=step.models, usd_nanos_per_1k_tokens_max=cap_usd_nanos
     )
     return choose(
-        call, step, classify(call, step, {}), decision, snapshot, now_s=1_800_000_000
+        call,
+        step,
+        classify(call, step, {}),
+        decision,
+        snapshot,
+        now_s=1_800_000_000,
+        calibration=Calibration(),
     ).candidates
 
 

@@ -73,7 +73,9 @@ class AttemptSummary(_Stored, frozen=True):
     """One attempt as it ended. `started_at_ns` is when it was sent; 0 in `first_token_ns`: no token.
 
     `vendor_model_id` and `output_tokens_max` are what the provider was asked for; `finish_reason` is
-    one of core/chat.py, "" where the answer has no end. `region` is where it was called, as its model's or provider's document says.
+    one of core/chat.py, "" where the answer has no end. `region` is where it was called, as its
+    model's or provider's document says. `estimated_input_tokens` is what was expected before it was
+    sent; 0: nothing was.
     """
 
     attempt_id: str
@@ -94,6 +96,7 @@ class AttemptSummary(_Stored, frozen=True):
     vendor_model_id: str = ""
     finish_reason: str = ""
     output_tokens_max: int = 0
+    estimated_input_tokens: int = 0
 
 
 class Outcome(_Stored, frozen=True):

@@ -9,6 +9,7 @@ __all__ = [
     "exhausted",
     "in_unit",
     "mission_exhausted",
+    "mission_not_held",
     "mission_price_unknown",
     "price_unknown",
 ]
@@ -61,6 +62,15 @@ def mission_exhausted(
             "requested": str(requested),
             "resets_at": "",
         },
+    )
+
+
+def mission_not_held(profile: str, usd_nanos: int, cause: BudgetExhausted) -> BudgetExhausted:
+    """The budgets above cannot give a mission of `profile` all at once what it may cost: `cause`."""
+    return BudgetExhausted(
+        f"a mission of `{profile}` has {_dollars(usd_nanos)} held before it begins (`cost.reserve`), "
+        f"and {cause.message}",
+        details={**cause.details, "reserve": "mission"},
     )
 
 

@@ -20,14 +20,13 @@ from harmost.core.budget.lease import (
     Amounts,
     Evidence,
     LeaseAsk,
-    LeaseGrant,
     LeaseName,
-    LeaseReport,
     Posting,
     Push,
     SyncAnswer,
     SyncRequest,
 )
+from harmost.core.budget.lease_table import LeaseTable, leased_path
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
 from harmost.core.budget.router_lease import (
@@ -71,15 +70,15 @@ class LeaseBook:
         self._ahead_ns = int(AHEAD_NS * (0.4 + 0.4 * jitter))
         self._limits: BudgetLimits | None = None
         self._paths: dict[BudgetPath, LeasedPath] = {}
-        self._leases: dict[int, Lease] = {}
-        self._named: dict[LeaseName, list[Lease]] = {}
+        self._beside: dict[BudgetPath, LeasedPath] = {}  # the same, without ceilings of money
+        self._table = LeaseTable()
+        self._leases = self._table.by_id
         self._unleased: dict[LeaseName, tuple[int, int]] = {}  # needed and minimum, to be asked for
         self._unknown: dict[LeaseName, int] = {}  # not in the ledger's documents, until
         self._outbox: deque[_Closed] = deque()
         self._proofs: list[Evidence] = []
         self._sequence = 0
         self._under_way: SyncRequest | None = None
-        self._closing: set[int] = set()  # leases that the message under way says are closed
         self._sent_ns = 0
         self._until_ns = 0
         self._ledger_ahead_ns = 0  # the ledger's clock less this one's
@@ -93,7 +92,7 @@ class LeaseBook:
         """From now on `limits` hold; what is held stays."""
         if limits is not self._limits:
             self._limits = limits
-            self._paths.clear()
+            self._forget_paths()
 
     def reserve(
         self,
@@ -103,14 +102,16 @@ class LeaseBook:
         *,
         clock_ns: int,
         requests: int = 1,
-        own: Counter | None = None,
-    ) -> Hold | Miss | Counter:
+        own: Counter | Hold | None = None,
+    ) -> Hold | Miss | None:
         """A hold on every ceiling of `where`, or why not. O(ceilings), no await, no message.
 
         Holds `amount`, and less, down to `minimum`, only where the ledger said that there is no more,
-        or `own` has no more: a counter of the caller's, with id 0, that the ledger never hears of.
-        Where that has not even the minimum, it is the answer.
+        or `own` has no more: a counter of the caller's, with id 0, that the ledger never hears of, or
+        what `carve` held, whose part it becomes. None where that has not even the minimum.
         """
+        if isinstance(own, Hold):
+            return self._part(own, where, amount, minimum, requests, clock_ns)
         path = self._paths.get(where)
         if path is None or clock_ns >= path.until_ns:
             found = self._path(where, minimum, requests, clock_ns)
@@ -123,7 +124,7 @@ class LeaseBook:
             # Its end is known here: what fits in it is all that is asked for.
             least = in_unit(minimum, requests, own.unit)
             if own.unit != Unit.USD_NANOS or own.available < least:
-                return own
+                return None
             amount = amount._replace(usd_nanos=own.available)
         counters = path.counters if own is None else (*path.counters, own)
         held = ledger.reserve(
@@ -138,11 +139,64 @@ class LeaseBook:
             return held
         return self._less(path, counters, amount, minimum, requests, clock_ns)
 
+    def carve(self, where: BudgetPath, usd_nanos: int, *, clock_ns: int) -> Hold | Miss:
+        """Hold money alone, all of it, at every ceiling of `where`, for attempts that are parts of it.
+
+        To be closed with `void`; the ledger is not told: what parts use, it hears of them.
+        """
+        whole = Amount(usd_nanos, 0)
+        path = self._path(where, whole, 0, clock_ns)
+        if isinstance(path, Miss):
+            return path
+        money = tuple(each for each in path.counters if each.unit == Unit.USD_NANOS)
+        if clock_ns < self._until_ns or not any(counter.hard for counter in money):
+            held = ledger.reserve(
+                money,
+                usd_nanos=usd_nanos,
+                tokens=0,
+                minimum_usd_nanos=usd_nanos,
+                minimum_tokens=0,
+                requests=0,
+            )
+            if isinstance(held, Hold):
+                return held
+        return self._miss(path, whole, whole, 0, clock_ns)
+
+    def _part(
+        self,
+        whole: Hold,
+        where: BudgetPath,
+        amount: Amount,
+        minimum: Amount,
+        requests: int,
+        clock_ns: int,
+    ) -> Hold | Miss | None:
+        usd_nanos = min(amount.usd_nanos, whole.usd_nanos)
+        if usd_nanos < minimum.usd_nanos:
+            return None
+        path = self._path_beside(where, minimum, requests, clock_ns)
+        if isinstance(path, Miss):
+            return path
+        # The money was lent before: it is spent whoever answers now. The rest may not be.
+        if not path.hard or clock_ns < self._until_ns:
+            held = whole.part(
+                path.counters,
+                usd_nanos=usd_nanos,
+                tokens=amount.tokens,
+                minimum_tokens=self._least(path, amount, minimum, requests, clock_ns).tokens,
+                requests=requests,
+            )
+            if isinstance(held, Hold):
+                return held
+        return self._miss(path, amount, minimum, requests, clock_ns)
+
     def extend(self, hold: Hold, amount: Amount, *, clock_ns: int) -> bool:
         """Hold `amount` more, whole or not at all; where it is short, the next message asks for it."""
         leased = leased_counters(hold)
+        if hold.whole is not None:  # nothing is asked of the ceilings of its money
+            leased = tuple(each for each in leased if each.unit != Unit.USD_NANOS)
         lent = clock_ns < self._until_ns or not any(counter.hard for counter in leased)
-        if lent and hold.extend(usd_nanos=amount.usd_nanos, tokens=amount.tokens) is None:
+        if lent and hold.extend(usd_nanos=amount.usd_nanos, tokens=amount.tokens):
             return True
         for counter in leased:
             wanted, lease = in_unit(amount, 0, counter.unit), self._leases.get(counter.id)
@@ -213,7 +267,10 @@ class LeaseBook:
             self._waits
             or passed_ns >= HEARTBEAT_NS
             or len(self._outbox) >= POSTINGS_MAX // 2
-            or (passed_ns >= TICK_NS and (bool(self._outbox) or self._stirs(clock_ns)))
+            or (
+                passed_ns >= TICK_NS
+                and (bool(self._outbox) or self._table.stirs(clock_ns - 2 * TICK_NS))
+            )
         )
 
     def request(self, *, clock_ns: int) -> SyncRequest:
@@ -228,7 +285,7 @@ class LeaseBook:
                 router=self.router,
                 epoch=self.epoch,
                 sequence=self._sequence,
-                reports=tuple(self._report(id) for id in sorted(reports)),
+                reports=tuple(self._table.report(id) for id in sorted(reports)),
                 asks=tuple(asks),
                 postings=postings,
                 evidence=tuple(self._proofs),
@@ -255,11 +312,10 @@ class LeaseBook:
         self._until_ns = self._sent_ns + LEASE_NS
         if not (self._sent_again and self._ledger_ahead_ns):  # else it is not known when it came
             self._ledger_ahead_ns = answer.now_ns - self._sent_ns
-        for id in self._closing:
-            del self._leases[id]
-        self._closing.clear()
+        self._table.forget_closed()
         for grant in answer.grants:
-            self._granted(grant, clock_ns)
+            if self._table.take(grant, clock_ns):
+                self._forget_paths()
         for name in answer.unknown:
             self._unknown[name] = clock_ns + DENIED_NS
         return True
@@ -275,21 +331,38 @@ class LeaseBook:
 
     # --- How ----------------------------------------------------------------------------------------
 
-    def _stirs(self, clock_ns: int) -> bool:
-        return any(
-            lease.recalled or lease.counter.held or not lease.idle(clock_ns - 2 * TICK_NS)
-            for lease in self._leases.values()
-        )
-
     def _path(
         self, where: BudgetPath, minimum: Amount, requests: int, clock_ns: int
-    ) -> "LeasedPath | Miss":
+    ) -> LeasedPath | Miss:
         limits = self._limits.on_path(where) if self._limits is not None else ()
+        return self._leased(self._paths, where, limits, minimum, requests, clock_ns)
+
+    def _path_beside(
+        self, where: BudgetPath, minimum: Amount, requests: int, clock_ns: int
+    ) -> LeasedPath | Miss:
+        """Of the ceilings that an attempt meets whose money is held already."""
+        path = self._beside.get(where)
+        if path is not None and clock_ns < path.until_ns:
+            return path
+        limits = self._limits.on_path(where) if self._limits is not None else ()
+        others = tuple(limit for limit in limits if limit.unit is not Unit.USD_NANOS)
+        return self._leased(self._beside, where, others, minimum, requests, clock_ns)
+
+    def _leased(
+        self,
+        paths: dict[BudgetPath, LeasedPath],
+        where: BudgetPath,
+        limits: tuple[BudgetLimit, ...],
+        minimum: Amount,
+        requests: int,
+        clock_ns: int,
+    ) -> LeasedPath | Miss:
+        now_ns = clock_ns + self._ledger_ahead_ns
         leases: list[Lease] = []
         miss: Miss | None = None
         for limit in limits:
             name = LeaseName(limit.budget, int(limit.unit), limit.window)
-            lease = self._current(name, clock_ns)
+            lease = self._table.current(name, now_ns)
             if lease is not None:
                 leases.append(lease)
             else:
@@ -299,31 +372,11 @@ class LeaseBook:
                     miss = Miss(limit, None, denied, self._sequence + 1)
         if miss is not None:
             return miss
-        if len(self._paths) >= PATHS_MAX:
-            self._paths.clear()
-        counters = tuple(dict.fromkeys(lease.counter for lease in leases))
-        path = self._paths[where] = LeasedPath(
-            limits=limits,
-            leases=tuple(leases),
-            counters=counters,
-            hard=any(counter.hard for counter in counters),
-            until_ns=min((self._ends_ns(lease, clock_ns) for lease in leases), default=2**62),
-        )
+        if len(paths) >= PATHS_MAX:
+            paths.clear()
+        ahead_ns = self._ledger_ahead_ns
+        path = paths[where] = leased_path(limits, leases, now_ns=now_ns, ahead_ns=ahead_ns)
         return path
-
-    def _current(self, name: LeaseName, clock_ns: int) -> Lease | None:
-        now_ns = clock_ns + self._ledger_ahead_ns
-        named = self._named.get(name, [])
-        for lease in named:
-            if lease.start_ns <= now_ns < lease.end_ns:
-                return lease
-        # No ledger has told of this window: a soft ceiling's last one goes on.
-        soft = [lease for lease in named if not lease.counter.hard and lease.end_ns <= now_ns]
-        return soft[-1] if soft else None
-
-    def _ends_ns(self, lease: Lease, clock_ns: int) -> int:
-        ends_ns = lease.end_ns - self._ledger_ahead_ns
-        return ends_ns if ends_ns > clock_ns else clock_ns + TICK_NS
 
     def _less(
         self,
@@ -334,13 +387,8 @@ class LeaseBook:
         requests: int,
         clock_ns: int,
     ) -> Hold | Miss:
-        short = [
-            lease
-            for lease in path.leases
-            if lease.counter.hard
-            and lease.counter.available < in_unit(amount, requests, lease.counter.unit)
-        ]
-        if all(clock_ns < lease.denied_until_ns for lease in short):
+        least = self._least(path, amount, minimum, requests, clock_ns)
+        if least is minimum:
             held = ledger.reserve(
                 counters,
                 usd_nanos=amount.usd_nanos,
@@ -353,6 +401,17 @@ class LeaseBook:
                 return held
         return self._miss(path, amount, minimum, requests, clock_ns)
 
+    def _least(
+        self, path: LeasedPath, amount: Amount, minimum: Amount, requests: int, clock_ns: int
+    ) -> Amount:
+        """What is taken if there is no more: all of it, until the ledger said that there is less."""
+        for lease in path.leases:
+            wanted = in_unit(amount, requests, lease.counter.unit)
+            short = lease.counter.hard and lease.counter.available < wanted
+            if short and not lease.denied(wanted, clock_ns):
+                return amount
+        return minimum
+
     def _miss(
         self, path: LeasedPath, amount: Amount, minimum: Amount, requests: int, clock_ns: int
     ) -> Miss:
@@ -363,7 +422,7 @@ class LeaseBook:
             least = in_unit(minimum, requests, counter.unit)
             if not counter.hard or counter.available >= wanted:
                 continue
-            denied = clock_ns < lease.denied_until_ns and counter.available < least
+            denied = counter.available < least and lease.denied(least, clock_ns)
             if first is None or denied:
                 first = Miss(limit, lease, denied, self._sequence + 1)
             if denied:
@@ -374,13 +433,15 @@ class LeaseBook:
             counter = lease.counter
             wanted = in_unit(amount, requests, counter.unit)
             if counter.hard and counter.available < wanted:
-                least = in_unit(minimum, requests, counter.unit)
-                lease.minimum = min(lease.minimum, least) if lease.needed else least
-                lease.needed = min(AMOUNT_MAX, lease.needed + wanted)
+                lease.want(wanted, in_unit(minimum, requests, counter.unit))
         self._waits = True
         if first is None:  # all is there, but the term is over: any message renews it
             first = Miss(path.limits[0], path.leases[0], False, self._sequence + 1)
         return first
+
+    def _forget_paths(self) -> None:
+        self._paths.clear()
+        self._beside.clear()
 
     def _ask_first(self, name: LeaseName, amount: int) -> None:
         needed, minimum = self._unleased.get(name, (0, amount))
@@ -413,86 +474,25 @@ class LeaseBook:
             if len(reports) >= LEASES_MAX or len(asks) >= LEASES_MAX:
                 break
             if lease.end_ns <= now_ns:
-                spoken = self._wound_up(lease)
+                spoken = self._table.wind_up(lease)
             elif lease.needed:
                 lease.look(clock_ns)
                 if lease.recalled:  # of several that each have too little, one shall have enough
                     lease.give_back(max(0, lease.counter.available))
                     lease.recalled = False
-                asks.append(self._ask(lease))
+                asks.append(lease.ask())
                 spoken = True
             else:
                 due = lease.recalled or (tick and lease.start_ns <= now_ns)
-                spoken = due and self._resized(lease, clock_ns, asks)
+                spoken = due and self._table.resize(lease, clock_ns, asks)
             if spoken:
                 reports.add(id)
             if tick and 0 < lease.end_ns - now_ns <= self._ahead_ns:
                 self._ask_ahead(lease, asks, clock_ns)
-        if self._closing:
-            self._paths.clear()
+        if self._table.closing:
+            self._forget_paths()
         return reports, asks
 
-    def _resized(self, lease: Lease, clock_ns: int, asks: list[LeaseAsk]) -> bool:
-        """Ask for more or give some back; whether there is something to report."""
-        lease.look(clock_ns)
-        idle = lease.idle(clock_ns)
-        target = 0 if idle or lease.recalled else lease.target
-        lease.recalled = False
-        free = lease.counter.available
-        if lease.granted and free > 2 * target:
-            lease.give_back(free - target)
-        elif lease.counter.hard and free < target // 2 and clock_ns >= lease.denied_until_ns:
-            asks.append(self._ask(lease))
-        elif not idle:
-            return False
-        if idle and lease.quiet:
-            self._close(lease)
-        return True
-
-    def _ask(self, lease: Lease) -> LeaseAsk:
-        free = max(0, lease.counter.available)
-        needed = max(0, lease.needed - free)
-        minimum = min(max(0, lease.minimum - free), needed)
-        lease.needed = lease.minimum = 0
-        # As much again as waits: as many attempts come while the answer is under way.
-        wanted = min(AMOUNT_MAX, max(2 * needed, lease.target - free))
-        return LeaseAsk(lease.name, wanted, needed, minimum)
-
     def _ask_ahead(self, lease: Lease, asks: list[LeaseAsk], clock_ns: int) -> None:
-        named = self._named.get(lease.name)
-        if named and named[-1] is lease and not lease.idle(clock_ns):
+        if self._table.newest(lease.name) is lease and not lease.idle(clock_ns):
             asks.append(LeaseAsk(lease.name, lease.target, following=True))
-
-    def _wound_up(self, lease: Lease) -> bool:
-        """Give back what an ended window did not use; whether there is something to report."""
-        free = lease.counter.available
-        if lease.granted and free > 0:
-            lease.give_back(free)
-        goes_on = not lease.counter.hard and self._named[lease.name][-1] is lease
-        if lease.quiet and not goes_on:
-            self._close(lease)
-            return True
-        return lease.granted > 0 and free > 0
-
-    def _close(self, lease: Lease) -> None:
-        """Say that it is over; from here on nothing new is charged to it."""
-        self._closing.add(lease.counter.id)
-        named = self._named[lease.name]
-        named.remove(lease)
-        if not named:
-            del self._named[lease.name]
-
-    def _report(self, id: int) -> LeaseReport:
-        lease = self._leases[id]
-        return LeaseReport(id, lease.posted, lease.returned, id in self._closing)
-
-    def _granted(self, grant: LeaseGrant, clock_ns: int) -> None:
-        lease = self._leases.get(grant.counter)
-        if lease is None:
-            named = self._named.setdefault(grant.name, [])
-            before = named[-1] if named else None
-            lease = self._leases[grant.counter] = Lease(grant, before, clock_ns)
-            named.append(lease)
-            named.sort(key=lambda other: other.start_ns)
-            self._paths.clear()
-        lease.take(grant, clock_ns)

@@ -33,7 +33,6 @@ cdef class Counter:
 
 cdef class Hold:
     cdef int64_t _held[UNITS]
-    cdef Py_ssize_t _parts  # open ones
     cdef readonly tuple counters
     cdef readonly Hold whole
     cdef readonly bint open

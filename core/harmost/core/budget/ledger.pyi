@@ -78,7 +78,8 @@ class Counter:
 class Hold:
     """What one attempt has reserved; closed once, by `settle` or by `void`.
 
-    A part of another hold (`whole`) gives what it does not use back to that one.
+    A part of another hold (`whole`) has its money from that one, and gives back what it does not
+    use; once the whole is closed, to the counters.
     """
 
     @property
@@ -100,16 +101,24 @@ class Hold:
         """
     def void(self) -> None:
         """Give the hold back; ValueError if closed already. O(counters)."""
-    def extend(self, *, usd_nanos: int, tokens: int) -> Counter | None:
-        """Hold so much more at every counter, or nothing more: then the counter that has too little.
+    def extend(self, *, usd_nanos: int, tokens: int) -> bool:
+        """Hold so much more at every counter; False: nothing more, one has too little.
 
-        A part takes it from its whole; where that has too little, the answer is its first counter.
-        ValueError if closed already.
+        A part takes its money from its whole. ValueError if closed already.
         """
-    def part(self, *, usd_nanos: int, tokens: int, requests: int = 1) -> Hold | None:
-        """A hold of its own out of this one, or None where this one has too little left.
+    def part(
+        self,
+        beside: tuple[Counter, ...],
+        *,
+        usd_nanos: int,
+        tokens: int,
+        minimum_tokens: int,
+        requests: int = 1,
+    ) -> Hold | Counter | None:
+        """A hold whose money comes out of this one, and all else from the counters `beside` it.
 
-        ValueError if closed already.
+        Those count no money. None where this one has too little left, the counter where that has;
+        then nothing is held. ValueError if closed already, or if this holds more than money.
         """
 
 def reserve(

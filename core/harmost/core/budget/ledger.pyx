@@ -257,42 +257,71 @@ cdef class Hold:
         fill(used, 0, 0, 0)
         close(self, used)
 
-    def extend(self, *, int64_t usd_nanos, int64_t tokens) -> Counter | None:
-        """Hold so much more at every counter, or nothing more: the counter that has too little.
+    def extend(self, *, int64_t usd_nanos, int64_t tokens) -> bool:
+        """Hold so much more at every counter; False: nothing more, one has too little.
 
-        A part takes it from its whole; where that has too little, the answer is its first counter.
-        ValueError if closed already.
+        A part takes its money from its whole. ValueError if closed already.
         """
         cdef int64_t more[UNITS]
         cdef int64_t held[UNITS]
         cdef Balance* balances[COUNTERS_MAX]
-        cdef Py_ssize_t count, denier
+        cdef Py_ssize_t count
         fill(more, usd_nanos, tokens, 0)
         check_open(self)
         if self.whole is not None:
-            if not move(&self.whole._held[0], &self._held[0], more):
-                return self.counters[0]
-            return None
+            if not self.whole.open or self.whole._held[0] < usd_nanos:
+                return False
+            more[0] = 0  # it is held at every counter already
         count = gather(self.counters, balances)
-        denier = reserve_all(balances, count, more, more, held)
-        if denier >= 0:
-            return self.counters[denier]
-        move(more, &self._held[0], held)
-        return None
+        if reserve_all(balances, count, more, more, held) >= 0:
+            return False
+        self._held[0] += usd_nanos
+        self._held[1] += tokens
+        if self.whole is not None:
+            self.whole._held[0] -= usd_nanos
+        return True
 
-    def part(self, *, int64_t usd_nanos, int64_t tokens, int64_t requests=1) -> Hold | None:
-        """A hold of its own out of this one, or None where this one has too little left.
+    def part(
+        self,
+        tuple beside,
+        *,
+        int64_t usd_nanos,
+        int64_t tokens,
+        int64_t minimum_tokens,
+        int64_t requests=1,
+    ) -> Hold | Counter | None:
+        """A hold whose money comes out of this one, and all else from the counters `beside` it.
 
-        ValueError if closed already.
+        Those count no money. None where this one has too little left, the counter where that has;
+        then nothing is held. ValueError if closed already, or if this holds more than money.
         """
-        cdef int64_t wanted[UNITS]
+        cdef int64_t amounts[UNITS]
+        cdef int64_t minimums[UNITS]
+        cdef Balance* balances[COUNTERS_MAX]
+        cdef Py_ssize_t i, denier
         cdef Hold part = Hold.__new__(Hold)
-        fill(wanted, usd_nanos, tokens, requests)
+        fill(amounts, usd_nanos, tokens, requests)
+        fill(minimums, 0, minimum_tokens, requests)
+        if minimum_tokens > tokens:
+            raise ValueError("a minimum must not be negative or above what is asked")
         check_open(self)
-        if not move(&self._held[0], &part._held[0], wanted):
+        if self.whole is not None or self._held[1] or self._held[2]:
+            raise ValueError("only a hold of money alone has parts")
+        if self._held[0] < usd_nanos:
             return None
-        self._parts += 1
-        part.counters = self.counters
+        amounts[0] = 0
+        cdef Py_ssize_t count = gather(beside, balances)
+        for i in range(count):
+            if balances[i].unit == 0:
+                raise ValueError("a part's money comes out of its whole: name no counter of money")
+        denier = reserve_all(balances, count, amounts, minimums, part._held)
+        if denier >= 0:
+            return beside[denier]
+        for i in range(count):
+            note_hold(balances[i], part._held[balances[i].unit])
+        self._held[0] -= usd_nanos
+        part._held[0] = usd_nanos
+        part.counters = self.counters + beside
         part.whole = self
         part.open = True
         return part
@@ -373,34 +402,18 @@ cdef int close(Hold hold, const int64_t* used) except -1:
     cdef Py_ssize_t count
     cdef int unit
     check_open(hold)
-    if hold._parts:
-        raise ValueError(f"{hold._parts} parts of the hold are open: close them first")
     for unit in range(UNITS):
-        # What a part does not use stays held, by its whole.
         closing[unit] = hold._held[unit]
-        if hold.whole is not None:
-            closing[unit] = min(used[unit], hold._held[unit])
+    if hold.whole is not None and hold.whole.open:
+        # What money a part does not use stays held, by its whole.
+        closing[0] = min(used[0], hold._held[0])
     count = gather(hold.counters, balances)
     if close_all(balances, count, closing, used) >= 0:
         raise OverflowError("a counter would pass 4 * 10**18")
     if hold.whole is not None:
-        for unit in range(UNITS):
-            hold.whole._held[unit] += hold._held[unit] - closing[unit]
-        hold.whole._parts -= 1
+        hold.whole._held[0] += hold._held[0] - closing[0]
     hold.open = False
     return 0
-
-
-cdef bint move(int64_t* source, int64_t* target, const int64_t* amounts) noexcept nogil:
-    """Move `amounts` from one to the other, in every unit or in none: then False."""
-    cdef int unit
-    for unit in range(UNITS):
-        if source[unit] < amounts[unit]:
-            return False
-    for unit in range(UNITS):
-        source[unit] -= amounts[unit]
-        target[unit] += amounts[unit]
-    return True
 
 
 cdef int take(int64_t amount, int64_t* balance) except -1:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from harmost.core.budget.lease import Amounts, LeaseGrant
+from harmost.core.budget.lease import Amounts, LeaseAsk, LeaseGrant
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import Amount, BudgetLimit
 from harmost.core.limits import USD_NANOS_MAX
@@ -91,6 +91,11 @@ class Lease:
         """Nothing is held, and the ledger knows all that was settled."""
         return not self.counter.held and self.posted == self.counter.settled
 
+    def denied(self, amount: int, clock_ns: int) -> bool:
+        """Whether the ledger said of late that it has less than `amount`, with all that is here."""
+        known = self.counter.available + max(0, self.limit - self.used)
+        return clock_ns < self.denied_until_ns and amount > known
+
     def idle(self, clock_ns: int) -> bool:
         """No attempt for so long that what it has serves others better."""
         return clock_ns - self.busy_ns > IDLE_NS
@@ -107,10 +112,25 @@ class Lease:
             self.busy_ns = clock_ns
         self.settled_seen, self.seen_ns = counter.settled, clock_ns
 
+    def want(self, amount: int, minimum: int) -> None:
+        """Note that an attempt waits for `amount`, or for `minimum` if there is no more."""
+        self.minimum = min(self.minimum, minimum) if self.needed else minimum
+        self.needed = min(AMOUNT_MAX, self.needed + amount)
+
+    def ask(self) -> LeaseAsk:
+        """What to ask the ledger for now; what waited is asked for."""
+        free = max(0, self.counter.available)
+        needed = max(0, self.needed - free)
+        minimum = min(max(0, self.minimum - free), needed)
+        self.needed = self.minimum = 0
+        # As much again as waits: as many attempts come while the answer is under way.
+        wanted = min(AMOUNT_MAX, max(2 * needed, self.target - free))
+        return LeaseAsk(self.name, wanted, needed, minimum)
+
     def short_of(self, amount: int, clock_ns: int) -> bool:
         """Note that an answer under way needs `amount`; whether asking for it may help."""
         counter = self.counter
-        if not counter.hard or counter.available >= amount or clock_ns < self.denied_until_ns:
+        if not counter.hard or counter.available >= amount or self.denied(amount, clock_ns):
             return False
         self.minimum = min(self.minimum, amount) if self.needed else amount
         self.needed = max(self.needed, amount)

@@ -254,6 +254,11 @@ def _check_promises(spec: MissionProfileSpec, check: _Check) -> None:
     for name in ("usd_per_1k_tokens_max", "usd_max"):
         if stated := getattr(spec.cost, name):
             _check_usd(stated, ("cost", name), check)
+    if spec.cost.reserve == "mission" and not spec.cost.usd_max:
+        check.wrong(
+            ("cost", "reserve"),
+            "`reserve: mission` has nothing to hold: state `usd_max`, what a mission may cost",
+        )
 
 
 def _check_budget(spec: BudgetSpec, check: _Check) -> None:

@@ -202,12 +202,15 @@ class Cost(Strict, frozen=True):
     """Ceilings: on an attempt's expected blended price, US dollars for a thousand tokens; on a mission.
 
     `usd_max` is a hard budget of the mission's own, in US dollars, below those of its tenant.
+    `reserve`: when that is held at the budgets above: by "attempt", each its own worst case, or all of
+    it before the "mission" begins, so that nobody else can spend it meanwhile.
     `hold`: "strict" holds all that an answer may have before it is asked for; "progressive" begins a
     streamed one with less, holds more as it comes and cuts it where there is no more.
     """
 
     usd_per_1k_tokens_max: str = ""
     usd_max: str = ""
+    reserve: Literal["attempt", "mission"] = "attempt"
     hold: Literal["strict", "progressive"] = "strict"
 
 

@@ -4,7 +4,7 @@ The order is the profile's, or by price where a budget asks for cheaper models; 
 will weigh in here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from harmost.core.budget.price import ModelPrice, worst_case_usd_nanos
 from harmost.core.limits import USD_NANOS_MAX
@@ -37,6 +37,7 @@ def chosen(
     models: Mapping[str, ModelSpec],
     prices: Mapping[str, ModelPrice | None],
     input_tokens: int,
+    input_tokens_of: Callable[[str], int],
     output_tokens_max: int,
     usd_nanos_per_1k_tokens_max: int | None,
     profile: str,
@@ -47,12 +48,14 @@ def chosen(
     The order is that given; with `cheaper_first` by what an attempt may cost, of equal ones as
     given, and those without a price last.
     The ceiling is the tighter of what the profile says and policy caps; None: neither does.
-    `input_tokens` is the estimate; the expected blended price is that of input and output together.
+    `input_tokens` is the estimate for any model; the expected blended price is that of input and
+    output together, so what a provider reports moves no ceiling. `input_tokens_of` tells what has been
+    learned of one model: whether the input fits its context.
     """
     kept: list[str] = []
     left_out: list[Exclusion] = []
     for name in candidates:
-        why = _unfit(models[name], input_tokens)
+        why = _unfit(models[name], input_tokens_of(name))
         if not why and usd_nanos_per_1k_tokens_max is not None:
             why = _too_dear(
                 prices.get(name), input_tokens, output_tokens_max, usd_nanos_per_1k_tokens_max

@@ -1,6 +1,7 @@
-"""How many tokens a text has: a bound that holds for certain, and a guess that is close.
+"""How many tokens a request can have at the most: a bound that holds for every text and every model.
 
-The vendors' tokenizers are not asked: most are secret and none is needed to keep a budget.
+Close guesses are elsewhere: of any model in measure.pyx, of one as it was learned in calibration.py.
+Only the bound decides what is held.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from harmost.core.chat import Message
 __all__ = [
     "MESSAGE_OVERHEAD_TOKENS",
     "REQUEST_OVERHEAD_TOKENS",
-    "estimate",
+    "bytes_bound",
     "estimate_of_bytes",
     "input_tokens_max",
 ]
@@ -21,9 +22,8 @@ MESSAGE_OVERHEAD_TOKENS = 16
 # one (Llama 3 states its knowledge cutoff and the date in about 30 tokens).
 REQUEST_OVERHEAD_TOKENS = 64
 
-# Bytes for one token of usual tokenizers: English and code in ASCII, other scripts in UTF-8.
-_ASCII_BYTES_PER_TOKEN = 4
-_OTHER_BYTES_PER_TOKEN = 3
+# English and code, of usual tokenizers.
+_BYTES_PER_TOKEN = 4
 
 
 def input_tokens_max(messages: Iterable[Message]) -> int:
@@ -33,25 +33,18 @@ def input_tokens_max(messages: Iterable[Message]) -> int:
     the chat template adds. A tokenizer that normalises first (Qwen's: NFC) counts the bytes of the
     normal form, which are more only for a few characters that are never in it.
     """
-    text_bytes = sum(MESSAGE_OVERHEAD_TOKENS + _utf8_bytes(message.text) for message in messages)
-    return REQUEST_OVERHEAD_TOKENS + text_bytes
+    sizes = [_utf8_bytes(message.text) for message in messages]
+    return bytes_bound(sum(sizes), len(sizes))
 
 
-def estimate(text: str) -> int:
-    """About how many tokens `text` has, 0 for nothing. O(characters).
-
-    Within a third for English prose; code, digits and rare scripts have more. Not for money that
-    must not be exceeded: input_tokens_max is.
-    """
-    ascii_bytes = len(text.encode("ascii", "ignore"))
-    other_bytes = _utf8_bytes(text) - ascii_bytes
-    tokens = -(-ascii_bytes // _ASCII_BYTES_PER_TOKEN)
-    return tokens + -(-other_bytes // _OTHER_BYTES_PER_TOKEN)
+def bytes_bound(utf8_bytes: int, messages: int) -> int:
+    """The same of so many messages that have so many bytes together. O(1)."""
+    return REQUEST_OVERHEAD_TOKENS + messages * MESSAGE_OVERHEAD_TOKENS + utf8_bytes
 
 
 def estimate_of_bytes(text_bytes: int) -> int:
-    """The same of a text that was not kept, from its size in UTF-8; low for other scripts. O(1)."""
-    return -(-text_bytes // _ASCII_BYTES_PER_TOKEN)
+    """About how many tokens a text has that was not kept; low for other scripts than Latin. O(1)."""
+    return -(-text_bytes // _BYTES_PER_TOKEN)
 
 
 def _utf8_bytes(text: str) -> int:

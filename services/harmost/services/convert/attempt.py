@@ -53,6 +53,7 @@ def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
         finish_reason=attempt.finish_reason,
         output_tokens_max=attempt.output_tokens_max,
         region=attempt.region,
+        estimated_input_tokens=attempt.estimated_input_tokens,
     )
 
 
@@ -77,4 +78,5 @@ def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") 
         finish_reason=attempt.finish_reason,
         output_tokens_max=attempt.output_tokens_max,
         region=attempt.region,
+        estimated_input_tokens=attempt.estimated_input_tokens,
     )

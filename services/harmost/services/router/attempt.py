@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -22,7 +22,6 @@ from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
 )
-from harmost.core.budget.ledger import Counter
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
     ModelPrice,
@@ -36,7 +35,8 @@ from harmost.core.errors import HarmostError
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind, UpstreamRequest
 from harmost.core.relay.exchange import AttemptExchange
 from harmost.core.resources.kinds import ModelSpec
-from harmost.core.tokens.estimate import estimate_of_bytes
+from harmost.core.tokens.calibration import Calibration
+from harmost.core.tokens.measure import Shape
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
@@ -44,6 +44,7 @@ from harmost.services.router.budget import BudgetClient, Held
 from harmost.services.router.growth import PACE, Growth
 from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
+from harmost.services.router.purse import Purse
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
@@ -73,7 +74,7 @@ _UNBILLED: frozenset[AttemptOutcome] = frozenset({"throttled", "provider_error",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptPlan:
-    """What is tried. Token bounds: `input_tokens_max` is proven, `input_tokens` estimated."""
+    """What is tried. `input_tokens_max` is proven; `shape` is what the input is estimated by."""
 
     attempt_id: str
     record_id: str
@@ -85,12 +86,12 @@ class AttemptPlan:
     path: BudgetPath
     messages: tuple[Message, ...]
     generation: Generation
-    input_tokens: int
+    shape: Shape
     input_tokens_max: int
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
-    ceiling: Counter | None = None  # of its mission, all attempts together
+    purse: Purse | None = None  # of its mission, for all attempts together
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
 
     @property
@@ -106,6 +107,7 @@ class AttemptTools:
     journal: Journal
     budget: BudgetClient
     upstream: Upstream
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 class Attempt:
@@ -122,6 +124,9 @@ class Attempt:
         self.started_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
         self.first_token_at_ns = 0  # on the monotonic clock
+        self.estimated_input_tokens = tools.calibration.input_tokens(
+            plan.path.profile, plan.model, plan.shape
+        )
         self._cancelled: AttemptOutcome | None = None
         self._call: UpstreamCall | None = None
         self._ended_ns = 0
@@ -143,7 +148,7 @@ class Attempt:
             plan.model,
             self._worst_case(most),
             self._worst_case(min(most, least)),
-            plan.ceiling,
+            plan.purse,
         )
         self._held, self.warnings = held, held.warnings
         try:
@@ -266,6 +271,8 @@ class Attempt:
     async def close(self) -> AttemptSummary:
         """Find out what was used, price it, journal it, settle it. Never raises for a provider."""
         usage = await self._usage()
+        if usage is not None and usage is self.exchange.usage:
+            self._learn(usage)
         amount = None if usage is None else self._amount(usage)
         summary = self.summary = self._summary(usage or TokenUsage(), amount)
         self._tools.journal.append(
@@ -324,7 +331,7 @@ class Attempt:
 
     def _estimate(self) -> TokenUsage:
         said = self.exchange.usage
-        output_tokens = max(self.exchange.deltas, estimate_of_bytes(self.exchange.text_bytes))
+        output_tokens = self._estimated_output_tokens()
         if said is not None:  # a usage that came before the break still tells the input
             return TokenUsage(
                 input_tokens=said.input_tokens,
@@ -336,8 +343,23 @@ class Attempt:
                 exact=False,
             )
         return TokenUsage(
-            input_tokens=self.plan.input_tokens, output_tokens=output_tokens, exact=False
+            input_tokens=self.estimated_input_tokens, output_tokens=output_tokens, exact=False
         )
+
+    def _estimated_output_tokens(self) -> int:
+        """Of what was delivered; the provider was asked for no more than its cap."""
+        plan, exchange = self.plan, self.exchange
+        tokens = self._tools.calibration.output_tokens(
+            plan.path.profile, plan.model, exchange.text_bytes
+        )
+        return max(exchange.deltas, min(tokens, self.output_tokens_max))
+
+    def _learn(self, said: TokenUsage) -> None:
+        """Teach the estimates what the provider counted."""
+        plan, calibration = self.plan, self._tools.calibration
+        calibration.learn_input(plan.path.profile, plan.model, plan.shape, said.input_tokens)
+        visible = said.output_tokens - said.reasoning_output_tokens
+        calibration.learn_output(plan.path.profile, plan.model, self.exchange.text_bytes, visible)
 
     def _amount(self, usage: TokenUsage) -> Amount:
         price = self.plan.price
@@ -423,6 +445,7 @@ class Attempt:
             finish_reason=self.exchange.finish_reason or "",
             output_tokens_max=self.output_tokens_max,
             region=plan.model_spec.region or plan.endpoint.spec.region,
+            estimated_input_tokens=self.estimated_input_tokens,
         )
 
 

@@ -7,10 +7,10 @@ ledger is in the journal before the caller hears of the end, and is told until i
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import grpc
 
@@ -25,13 +25,14 @@ from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit
 from harmost.core.budget.router_lease import Lease
 from harmost.core.budget.thresholds import Advice, UsedShare, advise
 from harmost.core.budget.window import WindowBounds
-from harmost.core.errors import HarmostError, ServiceUnavailable
+from harmost.core.errors import BudgetExhausted, HarmostError, ServiceUnavailable
 from harmost.core.usage import TokenUsage
 from harmost.services.interceptors.errors import error_of
 from harmost.services.journal.journal import Journal
 from harmost.services.router.epochs import Epochs
 from harmost.services.router.lease_convert import Told, closed_attempt
 from harmost.services.router.ledger_sync import LedgerSync
+from harmost.services.router.purse import Purse
 
 __all__ = ["BudgetClient", "Held"]
 
@@ -43,6 +44,8 @@ MISS_TIMEOUT_S = 1.0
 # Where the Budget service is known not to answer.
 MISS_TIMEOUT_CUT_OFF_S = 0.05
 RPC_TIMEOUT_S = 2.0
+
+_Found = TypeVar("_Found", "Held", Hold)
 
 
 class Held(NamedTuple):
@@ -116,20 +119,26 @@ class BudgetClient:
         model: str,
         amount: Amount,
         minimum: Amount,
-        own: Counter | None = None,
+        purse: Purse | None = None,
     ) -> Held:
         """Hold `amount`, or where there is no more, less down to `minimum`, at every level of `path`.
 
-        And of `own`, its mission's ceiling, where it has one. Raises `BudgetExhausted`, or `ServiceUnavailable` where the leases do not suffice and the
-        Budget service does not answer.
+        Out of what its mission may cost, `purse`, where that has an end. Raises `BudgetExhausted`, or
+        `ServiceUnavailable` where the leases do not suffice and the Budget service does not answer.
         """
         self._check(path, model, amount)
-        if own is not None and amount.price_unknown:
+        if purse is not None and amount.price_unknown:
             raise denial.mission_price_unknown(path.profile, model)
-        found = self._reserve_here(path, amount, minimum, own)
+        if purse is not None and purse.at_once:
+            await self._fill(purse, path)
+        found = self._reserve_here(path, amount, minimum, purse)
         if isinstance(found, Miss):
-            self.misses += 1
-            found = await self._reserve_there(found, path, amount, minimum, own)
+            found = await self._until(
+                found,
+                lambda: self._reserve_here(path, amount, minimum, purse),
+                lambda: self._reserve_nowhere(path, amount, minimum, purse),
+                minimum,
+            )
         held = Amount(found.hold.usd_nanos, found.hold.tokens, amount.price_unknown)
         self.held[attempt_id] = held.usd_nanos
         warns = self._advice(path, found.book).warns
@@ -141,7 +150,7 @@ class BudgetClient:
             if not held.book.extend(held.hold, more, clock_ns=time.monotonic_ns()):
                 self._sync.hasten()
                 return None
-        elif held.hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens) is not None:
+        elif not held.hold.extend(usd_nanos=more.usd_nanos, tokens=more.tokens):
             return None
         amount = held.amount._replace(usd_nanos=held.hold.usd_nanos, tokens=held.hold.tokens)
         self.held[attempt_id] = amount.usd_nanos
@@ -220,49 +229,80 @@ class BudgetClient:
                 if limit.hard and limit.unit is Unit.USD_NANOS:
                     raise denial.price_unknown(model, limit)
 
+    async def _fill(self, purse: Purse, path: BudgetPath) -> None:
+        """Hold all that `purse` may cost, where a hard ceiling of money is above it."""
+        if purse.hold is not None and purse.book is self._sync.book:
+            return
+        limits = self._limits.on_path(path) if self._limits is not None else ()
+        money = next((each for each in limits if each.hard and each.unit is Unit.USD_NANOS), None)
+        purse.empty()  # an epoch that is over lends nothing more
+        if money is None:
+            return
+        usd_nanos = purse.left
+
+        def carve() -> Hold | Miss:
+            book = self._sync.book
+            if book is None:
+                return Miss(money, None, denied=False, sequence=0)
+            found = book.carve(path, usd_nanos, clock_ns=time.monotonic_ns())
+            if isinstance(found, Hold):
+                purse.fill(found, book)
+            return found
+
+        found = carve()
+        if isinstance(found, Miss):
+            try:
+                await self._until(found, carve, lambda: found, Amount(usd_nanos, 0))
+            except BudgetExhausted as error:
+                raise denial.mission_not_held(path.profile, usd_nanos, error) from None
+
     def _reserve_here(
-        self, path: BudgetPath, amount: Amount, minimum: Amount, own: Counter | None
+        self, path: BudgetPath, amount: Amount, minimum: Amount, purse: Purse | None
     ) -> Held | Miss:
         book = self._sync.book
         if book is None:
-            return self._reserve_nowhere(path, amount, minimum, own)
+            return self._reserve_nowhere(path, amount, minimum, purse)
+        own = None if purse is None else purse.hold or purse.counter
         found = book.reserve(path, amount, minimum, clock_ns=time.monotonic_ns(), own=own)
-        if isinstance(found, Counter):
-            raise _own_exhausted(path, found, minimum)
+        if found is None:
+            raise _own_exhausted(path, purse, minimum)
         return found if isinstance(found, Miss) else Held(amount, (), found, book)
 
     def _reserve_nowhere(
-        self, path: BudgetPath, amount: Amount, minimum: Amount, own: Counter | None
+        self, path: BudgetPath, amount: Amount, minimum: Amount, purse: Purse | None
     ) -> Held | Miss:
         """Without any lease: what meets no hard limit is admitted, and told when that is possible."""
         limits = self._limits.on_path(path) if self._limits is not None else ()
         first_hard = next((limit for limit in limits if limit.hard), None)
         if first_hard is not None:
             return Miss(first_hard, None, denied=False, sequence=0)
+        if purse is not None:
+            purse.empty()  # of ceilings that are no more
         hold = reserve_nowhere(
-            () if own is None else (own,),
+            () if purse is None else (purse.counter,),
             usd_nanos=amount.usd_nanos,
             tokens=amount.tokens,
             minimum_usd_nanos=minimum.usd_nanos,
             minimum_tokens=minimum.tokens,
         )
         if isinstance(hold, Counter):
-            raise _own_exhausted(path, hold, minimum)
+            raise _own_exhausted(path, purse, minimum)
         return Held(amount, (), hold, None)
 
-    async def _reserve_there(
+    async def _until(
         self,
         miss: Miss,
-        path: BudgetPath,
-        amount: Amount,
+        again: Callable[[], _Found | Miss],
+        nowhere: Callable[[], _Found | Miss],
         minimum: Amount,
-        own: Counter | None,
-    ) -> Held:
+    ) -> _Found:
         """Wait for the ledger's word on the lease that is short: only its no is a denial.
 
-        Each round is one message. Others may take what one lent, so there are as many as fit in the
-        wait; a lease is asked for so large that one is nearly always enough.
+        Each round is one message, after which it is tried `again`. Others may take what one lent, so
+        there are as many as fit in the wait; a lease is asked for so large that one is nearly always
+        enough.
         """
+        self.misses += 1
         timeout_s = MISS_TIMEOUT_CUT_OFF_S if self._sync.cut_off else self._miss_timeout_s
         heard = False
         try:
@@ -270,13 +310,13 @@ class BudgetClient:
                 while not miss.denied:
                     await self._sync.answered(miss.sequence)
                     heard = True
-                    found = self._reserve_here(path, amount, minimum, own)
-                    if isinstance(found, Held):
+                    found = again()
+                    if not isinstance(found, Miss):
                         return found
                     miss = found
         except TimeoutError:
-            found = self._reserve_nowhere(path, amount, minimum, own)
-            if isinstance(found, Held):
+            found = nowhere()
+            if not isinstance(found, Miss):
                 return found
             raise _not_lent(miss, heard=heard and not self._sync.cut_off) from None
         raise self._denied(miss, minimum)
@@ -316,9 +356,10 @@ def _not_lent(miss: Miss, *, heard: bool) -> ServiceUnavailable:
     )
 
 
-def _own_exhausted(path: BudgetPath, own: Counter, minimum: Amount) -> HarmostError:
+def _own_exhausted(path: BudgetPath, purse: Purse | None, minimum: Amount) -> HarmostError:
+    assert purse is not None  # INVARIANT: nothing else has too little of its own
     return denial.mission_exhausted(
-        path.profile, limit=own.limit, available=own.available, requested=minimum.usd_nanos
+        path.profile, limit=purse.limit, available=purse.left, requested=minimum.usd_nanos
     )
 
 

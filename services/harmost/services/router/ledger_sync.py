@@ -127,8 +127,9 @@ class LedgerSync:
     ) -> None:
         """Post an attempt to the book that it was held in, and tell the ledger."""
         self._closed[attempt_id] = closed
-        if book is None:
-            hold.void()
+        if book is None:  # held at its mission's own ceiling, if at any
+            usd_nanos, tokens, requests = used or Amounts()
+            hold.settle(usd_nanos=usd_nanos, tokens=tokens, requests=requests)
             self._loose.append(attempt_id)
         elif used is None:
             book.void(attempt_id, hold)

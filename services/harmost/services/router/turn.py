@@ -24,7 +24,9 @@ from harmost.core.privacy.scan import find
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import chosen
 from harmost.core.tenants import ancestors
-from harmost.core.tokens.estimate import estimate, input_tokens_max
+from harmost.core.tokens.calibration import Calibration
+from harmost.core.tokens.estimate import bytes_bound
+from harmost.core.tokens.measure import Shape
 
 __all__ = [
     "Turn",
@@ -46,17 +48,21 @@ OTHER_RULES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Messages and what is known about them. Token counts: `input_tokens` is an estimate."""
+    """Messages and what is known about them; `shape` is theirs."""
 
     messages: tuple[Message, ...]
     data_classes: tuple[str, ...]
-    input_bytes: int
-    input_tokens: int
+    shape: Shape
+
+    @property
+    def input_tokens(self) -> int:
+        """About how many tokens they have, for whatever model."""
+        return self.shape.tokens
 
     @property
     def input_tokens_max(self) -> int:
-        """No vocabulary makes more tokens of these messages."""
-        return input_tokens_max(self.messages)
+        """No vocabulary makes more tokens of them."""
+        return bytes_bound(self.shape.utf8_bytes, self.shape.messages)
 
 
 def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, Any]]) -> Turn:
@@ -73,9 +79,12 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
     return Turn(
         messages=messages,
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
-        input_bytes=sum(len(message.text.encode()) for message in messages),
-        input_tokens=sum(estimate(message.text) for message in messages),
+        shape=_shape(messages),
     )
+
+
+def _shape(messages: Sequence[Message]) -> Shape:
+    return Shape(message.text for message in messages)
 
 
 def decide(
@@ -98,7 +107,7 @@ def decide(
         tenant=known[-1].spec if known else None,
         data_classes=turn.data_classes,
         input_tokens=turn.input_tokens,
-        input_bytes=turn.input_bytes,
+        input_bytes=turn.shape.utf8_bytes,
         output_tokens_max=output_tokens_max(call, step, snapshot, None),
         tls=tls,
     )
@@ -152,7 +161,7 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
         for redaction in decision.redactions
     )
     return (
-        replace(turn, messages=tuple(messages)),
+        replace(turn, messages=tuple(messages), shape=_shape(messages)),
         msgspec.structs.replace(decision, redactions=redactions),
     )
 
@@ -165,6 +174,7 @@ def choose(
     snapshot: CompiledSnapshot,
     *,
     now_s: int,
+    calibration: Calibration,
     cheaper: BudgetLimit | None = None,
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left.
@@ -177,6 +187,7 @@ def choose(
         models={name: models[name].spec for name in decision.candidates},
         prices=snapshot.prices.at(now_s),
         input_tokens=turn.input_tokens,
+        input_tokens_of=lambda name: calibration.input_tokens(call.profile, name, turn.shape),
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
