@@ -67,6 +67,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.StreamChatRequest, context: Context
     ) -> None:
         async with listening(context) as listener, self._admitted(request, context) as mission:
+            del request  # a stream would keep its prompt to its end
             _raise_if_broken(await mission.run(listener))
 
     async def Chat(
@@ -164,6 +165,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 tools=self._tools,
                 tls=self._tls,
             )
+            del request
             with self._missions.running(mission, principal):
                 yield mission
         finally:
