@@ -17,14 +17,15 @@ from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptOpened,
     AttemptSummary,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     RecordSummary,
     Row,
     SettleAcked,
 )
 from harmost.core.policy.decision import Decision
 from harmost.core.usage import TokenUsage
+from harmost.services.convert.record import RECORD
 from harmost.services.journal.journal import Journal
 
 CALLS_AT_ONCE = 20
@@ -32,59 +33,93 @@ TURNS = 500
 SYNCS = 100
 
 
-def call(number: int) -> list[Row]:
-    """The five rows of one call, of a usual size."""
-    record_id, attempt_id = f"rec_{number:026d}", f"att_{number:026d}"
-    now_ns = 1_800_000_000_000_000_000
+WHO = {"tenant": "acme/retail/support", "profile": "support-escalation"}
+NOW_NS = 1_800_000_000_000_000_000
+
+
+def opened(number: int) -> MissionOpened:
+    """The first row of a call."""
+    return MissionOpened(
+        record_id=f"rec_{number:026d}",
+        principal="shop",
+        router_id="router-1",
+        started_at_ns=NOW_NS,
+        labels={"channel": "chat"},
+        **WHO,
+    )
+
+
+def record_of(number: int) -> RecordSummary:
+    """What is told of a call."""
     summary = AttemptSummary(
-        attempt_id=attempt_id,
+        attempt_id=f"att_{number:026d}",
         model="claude-sonnet",
         provider="anthropic",
         outcome="completed",
-        started_at_ns=now_ns,
+        started_at_ns=NOW_NS,
         usage=TokenUsage(input_tokens=1_200, output_tokens=300),
         cost_usd_nanos=8_100_000,
         first_token_ns=400_000_000,
         total_ns=5_000_000_000,
         held_usd_nanos=20_000_000,
     )
-    who = {"tenant": "acme/retail/support", "profile": "support-escalation"}
+    return RecordSummary(
+        record_id=f"rec_{number:026d}",
+        principal="shop",
+        router_id="router-1",
+        status="completed",
+        started_at_ns=NOW_NS,
+        decision=Decision(effect="allow", candidates=("claude-sonnet", "claude-haiku")),
+        attempts=(summary,),
+        usage=summary.usage,
+        cost_usd_nanos=summary.cost_usd_nanos,
+        **WHO,
+    )
+
+
+def recorded(record: RecordSummary) -> MissionRecorded:
+    """The last row of a call."""
+    return MissionRecorded(record_id=record.record_id, record=RECORD.write(record))
+
+
+def call(number: int) -> list[Row]:
+    """The five rows of one call, of a usual size."""
+    record = record_of(number)
+    (summary,) = record.attempts
     return [
-        MissionOpened(
-            record_id=record_id,
-            principal="shop",
-            router_id="router-1",
-            started_at_ns=now_ns,
-            labels={"channel": "chat"},
-            **who,
-        ),
+        opened(number),
         AttemptOpened(
-            record_id=record_id,
-            attempt_id=attempt_id,
+            record_id=record.record_id,
+            attempt_id=summary.attempt_id,
             model="claude-sonnet",
             provider="anthropic",
             vendor_model_id="claude-sonnet-4",
-            started_at_ns=now_ns,
+            started_at_ns=NOW_NS,
             held_usd_nanos=20_000_000,
-            **who,
+            **WHO,
         ),
-        AttemptClosed(record_id=record_id, attempt=summary, resolution="settle"),
-        SettleAcked(attempt_id=attempt_id),
-        MissionClosed(
-            record=RecordSummary(
-                record_id=record_id,
-                principal="shop",
-                router_id="router-1",
-                status="completed",
-                started_at_ns=now_ns,
-                decision=Decision(effect="allow", candidates=("claude-sonnet", "claude-haiku")),
-                attempts=(summary,),
-                usage=summary.usage,
-                cost_usd_nanos=summary.cost_usd_nanos,
-                **who,
-            )
-        ),
+        AttemptClosed(record_id=record.record_id, attempt=summary, resolution="settle"),
+        SettleAcked(attempt_id=summary.attempt_id),
+        recorded(record),
     ]
+
+
+async def recording(directory: Path) -> None:
+    """Both rows of an exchange's record, from its parts to the write: what recording costs a call."""
+    turns_us: list[float] = []
+    async with (journal := Journal(directory, "bench")).running():
+        for turn in range(TURNS):
+            numbers = range(turn * CALLS_AT_ONCE, (turn + 1) * CALLS_AT_ONCE)
+            start_ns = time.thread_time_ns()
+            for number in numbers:
+                journal.append(opened(number))
+            for number in numbers:
+                journal.append(recorded(record_of(number)))
+            await journal.flush()
+            turns_us.append((time.thread_time_ns() - start_ns) / CALLS_AT_ONCE / 1_000)
+    exchanges = TURNS * CALLS_AT_ONCE
+    emit("telemetry.record.us", statistics.median(turns_us), "us", exchanges)
+    emit("telemetry.record.p99_us", statistics.quantiles(turns_us, n=100)[98], "us", exchanges)
 
 
 async def appending(directory: Path) -> None:
@@ -142,6 +177,7 @@ def main() -> None:
     """Measure in a directory of its own."""
     with tempfile.TemporaryDirectory() as path:
         directory = Path(path)
+        asyncio.run(recording(directory / "records"))
         asyncio.run(appending(directory / "shared"))
         recovering(directory / "shared")
         asyncio.run(one_row_turns(directory / "alone"))

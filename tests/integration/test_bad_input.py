@@ -40,6 +40,24 @@ metadata: {name: unpriced, tenant: acme}
 spec: {models: [unpriced]}
 """
 
+SEARCHING = """
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: searching, tenant: acme}
+spec: {provider: sandbox, vendor_model_id: sandbox-small, price: {input: "1", output: "1", tools: {web_search: "0.01"}},
+       server_tools: {web_search: {%s}}}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: searching, tenant: acme}
+spec: {models: [searching]}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: searching-or-not, tenant: acme}
+spec: {models: [searching, sandbox-small]}
+"""
+
 TIGHT = """
 apiVersion: harmost.dev/v1
 kind: Tenant
@@ -190,6 +208,21 @@ def test_a_budget_that_cannot_pay_the_whole_answer_shortens_it(mesh: Mesh) -> No
     tight = mesh.budgets()["tight", budget_pb2.UNIT_USD_NANOS]
     assert tight.settled <= tight.limit
     assert tight.debt == 0
+
+
+def test_input_that_nobody_bounds_is_denied_by_a_hard_budget(mesh: Mesh) -> None:
+    mesh.apply(SEARCHING % "uses_max: 3", name="searching.yaml")
+    with mesh.client() as client:
+        with pytest.raises(BudgetExhausted, match="`web_search` without `tokens_max_each`") as no:
+            client.chat("searching", "hi")
+        assert no.value.metadata["reason"] == "input_unbounded"
+        assert no.value.metadata["model"] == "searching"
+        answer = client.chat("searching-or-not", "hi")
+        assert answer.finished.model == "sandbox-small"  # a candidate that is bounded may go on
+    mesh.apply(SEARCHING % "uses_max: 3, tokens_max_each: 9", name="searching.yaml")
+    with mesh.client() as client:
+        answer = client.chat("searching", "hi")
+        assert answer.finished.attempts[0].held_usd_nanos > 30_000_000
 
 
 def test_a_mission_is_cut_and_then_denied_by_its_own_ceiling(mesh: Mesh) -> None:

@@ -168,6 +168,22 @@ def test_what_is_not_meant_goes_on(mesh: Mesh) -> None:
     restore(mesh, "agent", "bad")
 
 
+def test_who_kills_a_mission_that_does_not_run_is_told(mesh: Mesh) -> None:
+    with Stream(mesh) as stream:
+        eventually(lambda: stream.record_id, what="the record id")
+        told = mesh.harmost("policy", "kill", "mission", stream.record_id)
+        assert (told.stdout, "no Router runs" in told.stderr) == (
+            f"mission {stream.record_id} is stopped everywhere\n",
+            False,
+        )
+        stream.end_s()
+    told = mesh.harmost("policy", "kill", "mission", "0123456789abcdef")
+    assert "no Router runs a mission `0123456789abcdef` now, so nothing was ended" in told.stderr
+    again = mesh.harmost("policy", "kill", "mission", "0123456789abcdef", "--json")
+    assert json.loads(again.stdout)["runs"] is False
+    mesh.harmost("policy", "restore", "mission", "0123456789abcdef")
+
+
 def test_a_key_that_is_removed_ends_its_streams(mesh: Mesh) -> None:
     key, key_id = key_of(mesh, "leaver")
     with Stream(mesh, key) as leaver, Stream(mesh) as other:

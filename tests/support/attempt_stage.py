@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from harmost.core.budget.input_bound import InputBound
 from harmost.core.budget.ledger import Counter, reserve
 from harmost.core.budget.nodes import Amount, BudgetPath
+from harmost.core.budget.price import ModelPrice
 from harmost.core.chat import Generation, Message
 from harmost.core.providers.codec import HttpRequest
 from harmost.core.resources.kinds import ModelSpec, ProviderSpec
@@ -26,6 +28,9 @@ LAST = (
     b'data: {"id":"r","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
     b"data: [DONE]\n\n"
 )
+
+
+BOUND = InputBound(100, {}, ())
 
 
 class Call:
@@ -152,6 +157,8 @@ class Stage:
         room: int = 1_000,
         output_tokens_max: int = 50,
         progressive: bool = False,
+        price: ModelPrice | None = None,
+        input_bound: InputBound = BOUND,
     ) -> None:
         self.upstream, self.ledger, self.ear = Upstream(), Ledger(), Ear(room)
         endpoint = Endpoint.of("p", ProviderSpec(codec="openai", base_url="http://127.0.0.1:1"))
@@ -162,12 +169,12 @@ class Stage:
             model="x",
             model_spec=ModelSpec(provider="p", vendor_model_id="x"),
             endpoint=endpoint,
-            price=None,
+            price=price,
             path=BudgetPath("acme", "p", "", ""),
             messages=(Message("user", "hi"),),
             generation=Generation(),
             shape=Shape(["hi"]),
-            input_tokens_max=100,
+            input_bound=input_bound,
             output_tokens_max=output_tokens_max,
             stall_s=stall_s,
             fsync_first=False,

@@ -6,9 +6,8 @@ from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptOpened,
     AttemptSummary,
-    MissionClosed,
     MissionOpened,
-    RecordSummary,
+    MissionRecorded,
     Row,
     SettleAcked,
     Shipped,
@@ -55,18 +54,7 @@ class Call:
             record_id=name, attempt=self.summary, resolution="settle"
         )
         self.settled = SettleAcked(attempt_id=f"{name}-0")
-        self.closed = MissionClosed(
-            record=RecordSummary(
-                record_id=name,
-                tenant="acme",
-                profile="support",
-                principal="app",
-                router_id="r1",
-                status="completed",
-                started_at_ns=1_000,
-                attempts=(self.summary,),
-            )
-        )
+        self.closed = MissionRecorded(record_id=name, record=b"what is shipped")
 
     def rows(self) -> list[Row]:
         """In the order in which they are written."""

@@ -10,8 +10,8 @@ from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptGrown,
     AttemptOpened,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     Outcome,
     OutcomeReported,
     Row,
@@ -138,8 +138,7 @@ def _oldest_slowly(rows: list[Row]) -> int | None:
         match row:
             case MissionOpened():
                 return any(
-                    isinstance(r, MissionClosed) and r.record.record_id == row.record_id
-                    for r in rows
+                    isinstance(r, MissionRecorded) and r.record_id == row.record_id for r in rows
                 )
             case AttemptOpened():  # what was reserved is told with the settlement
                 return SettleAcked(attempt_id=row.attempt_id) in rows
@@ -149,6 +148,6 @@ def _oldest_slowly(rows: list[Row]) -> int | None:
                 return True
 
     needed = [n for n, row in enumerate(rows, 1) if not ended(row)]
-    if any(isinstance(row, MissionClosed) for row in rows):
+    if any(isinstance(row, MissionRecorded) for row in rows):
         needed.append(1)  # nothing is shipped
     return min(needed, default=None)

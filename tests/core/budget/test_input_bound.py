@@ -7,18 +7,18 @@ import pytest
 from harmost.core.budget import input_bound as module
 from harmost.core.budget.input_bound import (
     InputPart,
-    ServerTool,
     check_bound,
     input_bound,
+    priced,
 )
 from harmost.core.budget.nodes import BudgetLimit, Unit
 from harmost.core.budget.price import TOKENS_MAX, compile_price, worst_case_usd_nanos
 from harmost.core.chat import Message
 from harmost.core.errors import BudgetExhausted
-from harmost.core.resources.kinds import Price
+from harmost.core.resources.kinds import Price, ServerTool
 from harmost.core.tokens.estimate import input_tokens_max
 
-HI = (Message("user", "hi"),)
+HI = input_tokens_max((Message("user", "hi"),))
 
 
 def limit(*, unit: Unit = Unit.USD_NANOS, hard: bool = True) -> BudgetLimit:
@@ -37,47 +37,71 @@ def limit(*, unit: Unit = Unit.USD_NANOS, hard: bool = True) -> BudgetLimit:
 UNBOUNDED: list[dict[str, Any]] = [
     {"parts": [InputPart("image_url", None)]},
     {"parts": [InputPart("file_id", None)]},
-    {"tools": [ServerTool("web_search", None, 1_000)]},
-    {"tools": [ServerTool("web_search", 5)]},
+    {"tools": {"web_search": ServerTool(tokens_max_each=1_000)}},
+    {"tools": {"web_search": ServerTool(uses_max=5)}},
 ]
 
 
 @pytest.mark.parametrize("asked", UNBOUNDED)
 @pytest.mark.parametrize("unit", [Unit.USD_NANOS, Unit.TOKENS])
 def test_a_hard_ceiling_denies_input_without_a_bound(asked: dict[str, Any], unit: Unit) -> None:
-    with pytest.raises(BudgetExhausted, match="could cost anything, and budget `b` of `tenant:a`"):
-        check_bound(input_bound(HI, **asked), [limit(hard=False), limit(unit=unit)])
+    with pytest.raises(
+        BudgetExhausted, match="of model `m` could cost anything, and budget `b` of `tenant:a`"
+    ):
+        check_bound(
+            input_bound(HI, **asked).unbounded, [limit(hard=False), limit(unit=unit)], model="m"
+        )
 
 
 @pytest.mark.parametrize("asked", UNBOUNDED)
 def test_soft_ceilings_and_those_of_requests_admit_it(asked: dict[str, Any]) -> None:
-    check_bound(input_bound(HI, **asked), [limit(hard=False), limit(unit=Unit.REQUESTS)])
-    check_bound(input_bound(HI, **asked), [])
+    unbounded = input_bound(HI, **asked).unbounded
+    assert unbounded
+    check_bound(unbounded, [limit(hard=False), limit(unit=Unit.REQUESTS)], model="m")
+    check_bound(unbounded, [], model="m")
+
+
+@pytest.mark.parametrize("asked", UNBOUNDED)
+def test_a_mission_that_bounds_its_cost_denies_it(asked: dict[str, Any]) -> None:
+    with pytest.raises(BudgetExhausted, match=r"`cost\.usd_max` of profile `p`") as denied:
+        check_bound(input_bound(HI, **asked).unbounded, [], model="m", mission="p")
+    assert denied.value.details["reason"] == "input_unbounded"
+
+
+def test_a_price_that_does_not_tell_a_tools_fee_is_unknown() -> None:
+    price = compile_price(Price(input="1", output="1", tools={"fetch": "0.02"}))
+    fetches = input_bound(HI, tools={"fetch": ServerTool(1, 1)})
+    assert priced(price, fetches) is price
+    assert priced(price, input_bound(HI, tools={"web_search": ServerTool(1, 1)})) is None
+    assert priced(price, input_bound(HI)) is price
+    assert priced(None, fetches) is None
 
 
 def test_text_is_bounded_by_its_bytes() -> None:
     bound = input_bound(HI)
-    assert bound == (input_tokens_max(HI), {}, ())
-    check_bound(bound, [limit()])
+    assert bound == (HI, {}, ())
+    check_bound(bound.unbounded, [limit()], model="m")
 
 
 def test_what_is_declared_is_held() -> None:
     bound = input_bound(
         HI,
         parts=[InputPart("image_url", 1_000), InputPart("file_id", 20)],
-        tools=[ServerTool("web_search", 3, 500), ServerTool("web_search", 2, 10)],
+        tools={"web_search": ServerTool(3, 500), "fetch": ServerTool(2, 10)},
     )
-    assert bound.tokens_max == input_tokens_max(HI) + 1_020 + 1_520
-    assert bound.tool_calls_max == {"web_search": 5}
-    check_bound(bound, [limit()])
-    price = compile_price(Price(input="1", output="0", tools={"web_search": "0.01"}))
+    assert bound.tokens_max == HI + 1_020 + 1_520
+    assert bound.tool_calls_max == {"web_search": 3, "fetch": 2}
+    check_bound(bound.unbounded, [limit()], model="m")
+    price = compile_price(
+        Price(input="1", output="0", tools={"web_search": "0.01", "fetch": "0.02"})
+    )
     held = worst_case_usd_nanos(
         price,
         input_tokens_max=bound.tokens_max,
         output_tokens_max=0,
         tool_calls_max=bound.tool_calls_max,
     )
-    assert held == bound.tokens_max * 1_000 + 5 * 10_000_000
+    assert held == bound.tokens_max * 1_000 + 3 * 10_000_000 + 2 * 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -85,9 +109,9 @@ def test_what_is_declared_is_held() -> None:
     [
         {"parts": [InputPart("image_url", -1)]},
         {"parts": [InputPart("image_url", TOKENS_MAX + 1)]},
-        {"tools": [ServerTool("t", -1, 1)]},
-        {"tools": [ServerTool("t", 10**7, 1)]},
-        {"tools": [ServerTool("t", 1, -1)]},
+        {"tools": {"t": ServerTool(-1, 1)}},
+        {"tools": {"t": ServerTool(10**7, 1)}},
+        {"tools": {"t": ServerTool(1, -1)}},
     ],
 )
 def test_a_bound_that_is_none_is_refused(asked: dict[str, Any]) -> None:

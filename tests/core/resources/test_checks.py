@@ -91,6 +91,10 @@ def test_credentials_are_a_reference(problems: Problems, document: Make, referen
         ("vendor_model_id: v, price: {input: '99999999', output: '1'}", "state less"),
         ("vendor_model_id: v, price: {input: '3', output: '1', tools: {t: free}}", "`price`: `free` is not a decimal number"),
         ("vendor_model_id: v, service_tier: flex, price: {input: '3', output: '1'}", "says nothing of the service tier `flex`: add it to `service_tiers`"),
+        ("vendor_model_id: v, server_tools: {web_search: {uses_max: -1}}", "`uses_max` -1"),
+        ("vendor_model_id: v, server_tools: {web_search: {uses_max: 1000001}}", "at most 1000000"),
+        ("vendor_model_id: v, server_tools: {web_search: {tokens_max_each: -1}}", "`tokens_max_each` -1"),
+        ("vendor_model_id: v, server_tools: [web_search]", "server_tools"),
         ("vendor_model_id: v, service_tier: batch", "`spec.service_tier` cannot be `batch`"),
     ],
 )  # fmt: skip

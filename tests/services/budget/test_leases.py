@@ -224,6 +224,7 @@ async def test_a_person_may_say_that_suspense_was_spent(budget: Any, router: Rou
     (entry,) = (await budget.call("WriteOffSuspense", request, "admin")).entries
     assert (entry.kind, entry.delta, entry.budget) == (pb.ENTRY_KIND_ADJUST, 50, "day")
     assert (entry.author, entry.reason) == ("admin", "its disk is gone")
+    assert entry.path.tenant == "acme"  # who pays, in every report
     assert await balance(budget) == {"settled": 50}
     assert not (await budget.call("WriteOffSuspense", request, "admin")).entries
     await budget.store.run(lambda accounts, _: accounts.verify())

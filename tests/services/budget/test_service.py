@@ -359,12 +359,45 @@ async def test_an_adjustment_is_a_row_with_author_and_reason(budget: Any) -> Non
     with pytest.raises(Conflict, match="was used for something else"):
         await budget.call("Adjust", request, "acme")
     request.idempotency_key, request.delta = "l", -51
-    with pytest.raises(InvalidInput, match="cannot be added"):
+    said = r"settled 0\.00000005 US dollars and `-0\.000000051 US dollars` cannot be added"
+    with pytest.raises(InvalidInput, match=said):
         await budget.call("Adjust", request, "acme")
     with pytest.raises(NotFound):
         await budget.call("Adjust", request, "retail")
     with pytest.raises(Forbidden):
         await budget.call("Adjust", request, "service")
+
+
+async def test_rows_of_programs_name_the_price_that_they_were_computed_with(budget: Any) -> None:
+    path = pb.BudgetPath(tenant="acme/retail")
+    for attempt_id, version in (("a", "2026-01"), ("b", "2026-01"), ("c", "2026-01"), ("d", "")):
+        request = pb.ReserveRequest(
+            attempt_id=attempt_id,
+            path=path,
+            amount=pb.Amount(usd_nanos=10, tokens=1),
+            price_version=version,
+        )
+        for _ in range(2):  # again: the same
+            await budget.call("Reserve", request, "acme")
+    other = pb.ReserveRequest(attempt_id="a", path=path, amount=pb.Amount(usd_nanos=10, tokens=1))
+    with pytest.raises(Conflict, match="was reserved otherwise"):
+        await budget.call("Reserve", other, "acme")
+    used = pb.Amount(usd_nanos=5, tokens=1)
+    for _ in range(2):
+        await budget.call("Settle", pb.SettleRequest(attempt_id="a", amount=used), "acme")
+        settled = pb.SettleRequest(attempt_id="b", amount=used, price_version="2026-02")
+        await budget.call("Settle", settled, "acme")
+        await budget.call("Void", pb.VoidRequest(attempt_id="c"), "acme")
+        await budget.call("Settle", pb.SettleRequest(attempt_id="d", amount=used), "acme")
+    versions: dict[str, list[str]] = {}
+    for entry in await budget.entries():
+        versions.setdefault(entry.attempt_id, []).append(entry.price_version)
+    assert versions == {
+        "a": ["2026-01", "2026-01"],
+        "b": ["2026-01", "2026-02"],
+        "c": ["2026-01", "2026-01"],
+        "d": ["", ""],
+    }
 
 
 async def test_an_adjustment_names_one_of_several_limits(

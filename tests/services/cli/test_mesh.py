@@ -82,6 +82,54 @@ def test_records_usage_and_one_record(at: Any) -> None:
     row = next(row for row in usage["rows"] if row["keys"] == ["sandbox-small"])
     assert row["cost_usd_nanos"] > 0
     assert at("usage").code == at("records", "--status", "completed").code == 0
+    drawn = at("usage", "--by", "hour", "--plot", "cost", "--model", "sandbox-small")
+    assert "█" in drawn.out
+    call = at("trace", record_id)
+    assert call.code == 0
+    assert [
+        name
+        for name in ("admitted, decided", "sandbox-small at sandbox", "first token", "end")
+        if f"\n{name} " in call.out
+    ] == ["admitted, decided", "sandbox-small at sandbox", "first token", "end"]
+    spans = at("trace", record_id, "--json").json["spans"]
+    assert [span["kind"] for span in spans] == ["harmost", "harmost", "attempt", "harmost"]
+    assert all(span["duration_ns"] > 0 for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        (("--model", "sandbox-smal"), "`sandbox-small`"),
+        (("--profile", "nope"), "`hello`"),
+        (("--tenant", "acme/retial"), "`acme/retail"),
+        (("--label", "team=blue"), "label `team` `blue`: there is none yet"),
+    ],
+)
+def test_usage_of_a_name_that_nobody_used_says_which_there_are(
+    at: Any, asked: tuple[str, str], known: str
+) -> None:
+    assert at("chat", "hello", "hi").code == 0
+    until_done(lambda: at("usage", "--profile", "hello"))
+    ran = at("usage", *asked)
+    assert ran.code == 1
+    assert known in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("usage", "--by", "tenantt"), "label:NAME"),
+        (("usage", "--label", "team"), "NAME=VALUE"),
+        (("usage", "--plot", "money"), "cost"),
+        (("tail", "--status", "denied"), "policy_denied"),
+        (("trace", "nope"), "32 hexadecimal digits"),
+        (("trace", "0" * 32), "there is no record"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_what_can(at: Any, words: tuple[str, ...], told: str) -> None:
+    ran = at(*words)
+    assert ran.code != 0
+    assert told in " ".join(ran.err.replace("│", " ").split())
 
 
 def test_tail_follows_records_as_they_come(at: Any, mesh: Path) -> None:
@@ -148,6 +196,7 @@ def test_a_created_key_calls_and_only_its_hash_is_kept(
     assert {profile["name"] for profile in ran.json} >= {"customer-support-escalation"}
     refused = harmost("usage", "--data", str(mesh), "--key-file", str(out))
     assert (refused.code, "needs one of the roles" in refused.err) == (1, True)
+    assert "service" not in refused.err.partition("roles")[2].partition(":")[0]  # nobody has it
 
 
 def test_a_key_without_a_role_for_a_new_principal_is_refused(at: Any) -> None:

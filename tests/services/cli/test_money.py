@@ -175,6 +175,9 @@ def test_a_budget_that_does_not_exist_cannot_be_corrected(at: Any) -> None:
     ran = at("budget", "adjust", "nobody", "1", "--reason", "r")
     assert ran.code == 1
     assert "budget `nobody` does not exist: see `harmost budget show`" in ran.err
+    ran = at("budget", "show", "acme/nobody")
+    assert ran.code == 1
+    assert "no budget is at or below `acme/nobody`: see `harmost budget show`" in ran.err
 
 
 def test_entries_are_listed_newest_first_and_by_what_is_asked(at: Any, spent: int) -> None:

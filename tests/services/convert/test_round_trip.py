@@ -1,8 +1,9 @@
 """What the domain says survives the wire, whole."""
 
+import msgspec
 import pytest
 from google.protobuf.message import Message
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harmost.common.v1 import attempt_pb2, decision_pb2
@@ -24,6 +25,7 @@ from harmost.services.convert.decision import (
     decision_to_proto,
 )
 from harmost.services.convert.record import (
+    RECORD,
     outcome_report_from_proto,
     outcome_report_to_proto,
     record_from_proto,
@@ -148,6 +150,27 @@ def test_an_outcome_survives_the_wire(outcome: Outcome) -> None:
 @given(records)
 def test_a_record_survives_the_wire(record: RecordSummary) -> None:
     assert record_from_proto(over_the_wire(record_to_proto(record))) == record
+
+
+@given(records)
+def test_a_record_is_written_as_protobuf_writes_it(record: RecordSummary) -> None:
+    one_key_each = msgspec.structs.replace(record, labels=dict([*record.labels.items()][:1]))
+    message = record_to_proto(one_key_each)  # of several keys protobuf may take any first
+    assume(
+        all(
+            len(usage.tool_calls) < 2
+            for usage in (message.usage, *(a.usage for a in message.attempts))
+        )
+    )
+    assert RECORD.write(one_key_each) == message.SerializeToString(deterministic=True)
+
+
+def test_a_decision_that_means_nothing_is_refused_by_name_each_time() -> None:
+    decision = decision_pb2.Decision(effect=decision_pb2.EFFECT_ALLOW)
+    decision.rules.add(policy="p", effect=77)  # type: ignore[arg-type]
+    for index in range(2):
+        with pytest.raises(InvalidInput, match=rf"`d\[{index}\]\.rules\[0\]\.effect` is 77"):
+            decision_from_proto(decision, field=f"d[{index}]")
 
 
 def test_every_outcome_and_status_of_the_contract_has_a_name_in_the_domain() -> None:

@@ -9,13 +9,14 @@ from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptOpened,
     AttemptSummary,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     RecordSummary,
     Row,
     SettleAcked,
 )
 from harmost.core.usage import TokenUsage
+from harmost.services.convert.record import RECORD
 from harmost.services.journal.journal import Journal
 
 
@@ -28,6 +29,18 @@ def rows_of(name: str, *, padding: str = "") -> list[Row]:
         outcome="completed",
         started_at_ns=1_800_000_000 * 10**9,
         usage=TokenUsage(input_tokens=3, output_tokens=4),
+        cost_usd_nanos=40,
+    )
+    record = RecordSummary(
+        record_id=name,
+        tenant="acme",
+        profile="support",
+        principal="app",
+        router_id="r1",
+        status="completed",
+        started_at_ns=1_800_000_000 * 10**9,
+        attempts=(summary,),
+        usage=summary.usage,
         cost_usd_nanos=40,
     )
     return [
@@ -52,20 +65,7 @@ def rows_of(name: str, *, padding: str = "") -> list[Row]:
         ),
         AttemptClosed(record_id=name, attempt=summary, resolution="settle"),
         SettleAcked(attempt_id=f"{name}-0"),
-        MissionClosed(
-            record=RecordSummary(
-                record_id=name,
-                tenant="acme",
-                profile="support",
-                principal="app",
-                router_id="r1",
-                status="completed",
-                started_at_ns=1_800_000_000 * 10**9,
-                attempts=(summary,),
-                usage=summary.usage,
-                cost_usd_nanos=40,
-            )
-        ),
+        MissionRecorded(record_id=name, record=RECORD.write(record)),
     ]
 
 

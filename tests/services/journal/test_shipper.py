@@ -12,8 +12,15 @@ import grpc
 import msgspec
 import pytest
 
-from harmost.core.audit.rows import Outcome, OutcomeReported
+from harmost.core.audit.rows import (
+    MissionClosed,
+    MissionRecorded,
+    Outcome,
+    OutcomeReported,
+    RecordSummary,
+)
 from harmost.core.policy.decision import Decision, RuleHit
+from harmost.services.convert.record import RECORD, record_from_proto
 from harmost.services.interceptors.gate import Gate
 from harmost.services.interceptors.principal import Principal
 from harmost.services.journal import shipper as shipper_module
@@ -106,6 +113,15 @@ def end(journal: Journal, rows: Any, *names: str) -> None:
     for name in names:
         for row in rows(name):
             journal.append(row)
+
+
+def summary_of(row: MissionRecorded) -> RecordSummary:
+    return record_from_proto(telemetry_pb2.Record.FromString(row.record))
+
+
+def altered(row: MissionRecorded, **changes: Any) -> MissionRecorded:
+    record = msgspec.structs.replace(summary_of(row), **changes)
+    return msgspec.structs.replace(row, record=RECORD.write(record))
 
 
 async def test_records_arrive_with_their_place_in_the_journal(
@@ -209,8 +225,7 @@ async def test_a_record_that_is_refused_is_set_aside_and_the_rest_arrives(
         for n in range(40):
             *before, closed = rows(f"m{n}")
             if n == 17:
-                record = msgspec.structs.replace(closed.record, cost_usd_nanos=-1)
-                closed = msgspec.structs.replace(closed, record=record)
+                closed = altered(closed, cost_usd_nanos=-1)
             for row in (*before, closed):
                 journal.append(row)
         async with shipping(journal, telemetry) as shipper:
@@ -220,7 +235,23 @@ async def test_a_record_that_is_refused_is_set_aside_and_the_rest_arrives(
     kept = (tmp_path / "j" / "refused.jsonl").read_text().splitlines()
     (line,) = [msgspec.json.decode(line) for line in kept]
     assert "cost_usd_nanos" in line["error"]
-    assert "m17" in line["row"][1]
+    assert line["row"]["recordId"] == "m17"
+
+
+async def test_records_of_a_journal_of_before_arrive(
+    tmp_path: Path, rows: Any, telemetry: Telemetry
+) -> None:
+    async with telemetry.up(), (journal := Journal(tmp_path / "j", "r1")).running():
+        for name in ("a", "b"):
+            *before, closed = rows(name)
+            for row in (*before, MissionClosed(record=summary_of(closed))):
+                journal.append(row)
+        async with shipping(journal, telemetry):
+            await shipped(journal)
+    assert {record.record_id: record.cost_usd_nanos for record in telemetry.records()} == {
+        "a": 40,
+        "b": 40,
+    }
 
 
 async def test_records_that_are_too_large_together_arrive_in_smaller_batches(
@@ -231,8 +262,7 @@ async def test_records_that_are_too_large_together_arrive_in_smaller_batches(
     async with telemetry.up(), (journal := Journal(tmp_path / "j", "r1")).running():
         for n in range(12):  # 42 MB: more than a message may be
             *before, closed = rows(f"m{n}")
-            record = msgspec.structs.replace(closed.record, decision=decision)
-            for row in (*before, msgspec.structs.replace(closed, record=record)):
+            for row in (*before, altered(closed, decision=decision)):
                 journal.append(row)
             await journal.flush()
         async with shipping(journal, telemetry) as shipper:
@@ -247,8 +277,7 @@ async def test_a_disk_that_does_not_keep_what_is_refused_holds_records_up_only(
     async with telemetry.up(), (journal := Journal(tmp_path / "j", "r1")).running():
         (tmp_path / "j" / "refused.jsonl").mkdir()  # as a full disk, it cannot be written
         *before, closed = rows("bad")
-        record = msgspec.structs.replace(closed.record, cost_usd_nanos=-1)
-        for row in (*before, msgspec.structs.replace(closed, record=record)):
+        for row in (*before, altered(closed, cost_usd_nanos=-1)):
             journal.append(row)
         async with shipping(journal, telemetry) as shipper:
             await asyncio.sleep(0.5)

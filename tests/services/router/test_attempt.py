@@ -9,9 +9,12 @@ import pytest
 from attempt_stage import LAST, Paid, Stage
 
 from harmost.core.audit.rows import MissionOpened
+from harmost.core.budget.input_bound import InputBound
 from harmost.core.budget.nodes import Amount
+from harmost.core.budget.price import compile_price
 from harmost.core.errors import ServiceUnavailable
 from harmost.core.providers.codec import ProviderError
+from harmost.core.resources.kinds import Price
 from harmost.services.journal.journal import Journal
 
 
@@ -97,6 +100,24 @@ async def test_a_body_that_ends_early_is_broken(journal: Journal) -> None:
     stage.upstream.sink.on_end()
     await task
     assert stage.attempt.outcome == "broken"
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_tool_that_the_provider_runs_costs_what_was_held_where_it_does_not_tell(
+    journal: Journal, told: bool
+) -> None:
+    price = compile_price(Price(input="1", output="1", tools={"web_search": "0.01"}))
+    stage = Stage(journal, price=price, input_bound=InputBound(100, {"web_search": 3}, ()))
+    task = await stage.begun()
+    stage.hear(b"a")
+    assert stage.upstream.sink is not None
+    if told:
+        stage.upstream.sink.on_data(LAST)
+    stage.upstream.sink.on_end()
+    await task
+    summary = await stage.attempt.close()
+    assert (summary.usage.tool_calls, summary.usage.exact) == ({"web_search": 3}, False)
+    assert 30_000_000 < summary.cost_usd_nanos < 30_010_000
 
 
 async def test_an_error_before_the_first_token_costs_nothing(journal: Journal) -> None:

@@ -17,6 +17,7 @@ from harmost.core.audit.rows import (
     AttemptSummary,
     MissionClosed,
     MissionOpened,
+    MissionRecorded,
     OutcomeReported,
     RecordSummary,
     Row,
@@ -99,6 +100,9 @@ class Owed:
                     self._unsettled.pop(attempt_id, None)
             case MissionClosed():
                 self._missions.pop(row.record.record_id, None)
+                self.shippable_sequence = sequence
+            case MissionRecorded():
+                self._missions.pop(row.record_id, None)
                 self.shippable_sequence = sequence
             case OutcomeReported():
                 self.shippable_sequence = sequence

@@ -25,6 +25,7 @@ __all__ = [
     "AttemptSummary",
     "MissionClosed",
     "MissionOpened",
+    "MissionRecorded",
     "MissionStatus",
     "Outcome",
     "OutcomeReported",
@@ -114,7 +115,7 @@ class Outcome(_Stored, frozen=True):
 class RecordSummary(_Stored, frozen=True):
     """One mission as it ended: all that is ever told of it, never prompt or answer text.
 
-    `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
+    `decided_ns` is from admission to the first decision. `journal_sequence` is 0 until it is shipped. `fact_vectors` has one for each decision, in order:
     see policy/vector.py. `snapshot_digest` is of the documents that it ran by. `traceparent` and
     `tracestate` are the caller's, valid (otel/context.py) or "".
     """
@@ -146,6 +147,7 @@ class RecordSummary(_Stored, frozen=True):
     tracestate: str = ""
     streamed: bool = False
     audit_required: bool = False
+    decided_ns: int = 0
 
 
 class MissionOpened(_Stored, frozen=True, tag=1):
@@ -225,9 +227,16 @@ class SettlesAcked(_Stored, frozen=True, tag=8):
 
 
 class MissionClosed(_Stored, frozen=True, tag=5):
-    """A mission ended; its record waits to be shipped."""
+    """As `MissionRecorded`, in journals of earlier versions; none is written any more."""
 
     record: RecordSummary
+
+
+class MissionRecorded(_Stored, frozen=True, tag=10):
+    """A mission ended; its record waits to be shipped, as the message that it is shipped as."""
+
+    record_id: str
+    record: bytes
 
 
 class OutcomeReported(_Stored, frozen=True, tag=6):
@@ -251,6 +260,7 @@ Row: TypeAlias = (
     | SettleAcked
     | SettlesAcked
     | MissionClosed
+    | MissionRecorded
     | OutcomeReported
     | Shipped
 )

@@ -6,6 +6,7 @@ from harmost.core.budget.nodes import Amount, BudgetLimit, Unit
 from harmost.core.errors import BudgetExhausted
 
 __all__ = [
+    "amount_text",
     "exhausted",
     "in_unit",
     "mission_exhausted",
@@ -83,6 +84,11 @@ def mission_price_unknown(profile: str, model: str) -> BudgetExhausted:
     )
 
 
+def amount_text(unit: Unit, amount: int) -> str:
+    """`amount` of `unit` for people: "-0.5 US dollars", "12 tokens"."""
+    return _dollars(amount) if unit is Unit.USD_NANOS else f"{amount} {_UNITS[unit]}"
+
+
 def in_unit(amount: Amount, unit: Unit) -> int:
     """What one attempt of `amount` takes of a limit in `unit`."""
     return {Unit.USD_NANOS: amount.usd_nanos, Unit.TOKENS: amount.tokens}.get(unit, 1)
@@ -104,15 +110,13 @@ def _details(
 
 
 def _text(limit: BudgetLimit, amount: int) -> str:
-    amount = max(0, amount)
-    if limit.unit is not Unit.USD_NANOS:
-        return f"{amount} {_UNITS[limit.unit]}"
-    return _dollars(amount)
+    return amount_text(limit.unit, max(0, amount))
 
 
 def _dollars(usd_nanos: int) -> str:
-    dollars, nanos = divmod(usd_nanos, 10**9)
-    return f"{dollars}.{nanos:09d}".rstrip("0").rstrip(".") + " US dollars"
+    sign = "-" if usd_nanos < 0 else ""
+    dollars, nanos = divmod(abs(usd_nanos), 10**9)
+    return f"{sign}{dollars}.{nanos:09d}".rstrip("0").rstrip(".") + " US dollars"
 
 
 def _period(limit: BudgetLimit) -> str:

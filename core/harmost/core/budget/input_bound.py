@@ -5,16 +5,16 @@ that the provider runs have no size here: unless whoever calls declares one, no 
 a hard ceiling of money or tokens denies. A ceiling of requests does not mind.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from harmost.core.budget.nodes import BudgetLimit, Unit
-from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX
-from harmost.core.chat import Message
+from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX, ModelPrice
 from harmost.core.errors import BudgetExhausted
-from harmost.core.tokens.estimate import input_tokens_max
+from harmost.core.resources.kinds import ServerTool
 
-__all__ = ["InputBound", "InputPart", "ServerTool", "check_bound", "input_bound"]
+__all__ = ["InputBound", "InputPart", "check_bound", "input_bound", "priced"]
 
 
 class InputPart(NamedTuple):
@@ -22,17 +22,6 @@ class InputPart(NamedTuple):
 
     kind: Literal["image_url", "file_id", "audio_url", "document_url"]
     tokens_max: int | None
-
-
-class ServerTool(NamedTuple):
-    """A tool that the provider runs and bills by the call. What it finds becomes input.
-
-    `uses_max` None, or no tokens for each use: it may call and read as often as it likes.
-    """
-
-    name: str
-    uses_max: int | None
-    tokens_max_each: int | None = None
 
 
 class InputBound(NamedTuple):
@@ -44,47 +33,72 @@ class InputBound(NamedTuple):
 
 
 def input_bound(
-    messages: Iterable[Message],
+    text_tokens_max: int,
     *,
     parts: Iterable[InputPart] = (),
-    tools: Iterable[ServerTool] = (),
+    tools: Mapping[str, ServerTool] = MappingProxyType({}),
 ) -> InputBound:
-    """What an attempt with all this can have at the most. ValueError for a bound that is none."""
-    tokens, calls, unbounded = input_tokens_max(messages), dict[str, int](), list[str]()
+    """What an attempt with all this can have at the most. ValueError for a bound that is none.
+
+    `text_tokens_max` is the bound of its text, `tools` are those that the provider runs and bills by the call; what they find becomes input.
+    """
+    tokens, calls, unbounded = text_tokens_max, dict[str, int](), list[str]()
     for part in parts:
         if part.tokens_max is None:
             unbounded.append(f"`{part.kind}` without `tokens_max`")
         else:
             tokens += _within(part.tokens_max, TOKENS_MAX, part.kind)
-    for tool in tools:
+    for name, tool in tools.items():
         if tool.uses_max is None:
-            unbounded.append(f"tool `{tool.name}` without a limit of uses")
+            unbounded.append(f"tool `{name}` without `uses_max`")
             continue
-        uses = _within(tool.uses_max, TOOL_CALLS_MAX, tool.name)
-        calls[tool.name] = calls.get(tool.name, 0) + uses
+        calls[name] = uses = _within(tool.uses_max, TOOL_CALLS_MAX, name)
         if tool.tokens_max_each is None:
-            unbounded.append(f"tool `{tool.name}` without a limit of tokens for each use")
+            unbounded.append(f"tool `{name}` without `tokens_max_each`")
         else:
-            tokens += uses * _within(tool.tokens_max_each, TOKENS_MAX, tool.name)
+            tokens += uses * _within(tool.tokens_max_each, TOKENS_MAX, name)
     return InputBound(min(tokens, TOKENS_MAX), calls, tuple(unbounded))
 
 
-def check_bound(bound: InputBound, limits: Iterable[BudgetLimit]) -> None:
-    """Raise BudgetExhausted where a hard ceiling of `limits` meets input that has no bound."""
-    if not bound.unbounded:
+def priced(price: ModelPrice | None, bound: InputBound) -> ModelPrice | None:
+    """`price`, if it says what a call of each tool costs; else it is not known."""
+    if price is None or any(tool not in price.tool_usd_picos for tool in bound.tool_calls_max):
+        return None
+    return price
+
+
+def check_bound(
+    unbounded: Sequence[str], limits: Iterable[BudgetLimit], *, model: str, mission: str = ""
+) -> None:
+    """Raise BudgetExhausted where a hard ceiling meets what is `unbounded` in an attempt of `model`.
+
+    Of `limits`, or of the mission itself: a profile that bounds what it may cost.
+    """
+    if not unbounded:
         return
     for limit in limits:
         if limit.hard and limit.unit is not Unit.REQUESTS:
-            raise BudgetExhausted(
-                f"{bound.unbounded[0]} could cost anything, and budget `{limit.budget}` of "
-                f"`{limit.node}` is hard: declare how much it can be, or leave it out",
-                details={
-                    "reason": "input_unbounded",
-                    "budget": limit.budget,
-                    "node": limit.node,
-                    "unbounded": "; ".join(bound.unbounded),
-                },
-            )
+            ceiling = f"budget `{limit.budget}` of `{limit.node}` is"
+            raise _unbounded(unbounded, ceiling, model, budget=limit.budget, node=limit.node)
+    if mission:
+        ceiling = f"`cost.usd_max` of profile `{mission}` is"
+        raise _unbounded(unbounded, ceiling, model, budget="", node=f"mission:{mission}")
+
+
+def _unbounded(
+    unbounded: Sequence[str], ceiling: str, model: str, *, budget: str, node: str
+) -> BudgetExhausted:
+    return BudgetExhausted(
+        f"{unbounded[0]} of model `{model}` could cost anything, and {ceiling} a hard ceiling: "
+        "declare how much it can be, or leave it out",
+        details={
+            "reason": "input_unbounded",
+            "budget": budget,
+            "node": node,
+            "model": model,
+            "unbounded": "; ".join(unbounded),
+        },
+    )
 
 
 def _within(value: int, most: int, what: str) -> int:

@@ -31,10 +31,10 @@ class Pace(NamedTuple):
 
 
 def bills_unseen(model: ModelSpec) -> bool:
-    """Whether its document says that it reasons: capability "reasoning", or a price for it."""
+    """Whether its document says that it reasons (a capability, or a price for it), or runs tools."""
     prices = (model.price,) if isinstance(model.price, Price) else model.price
     priced = not isinstance(prices, str) and any(price.reasoning_output for price in prices)
-    return priced or "reasoning" in model.capabilities
+    return priced or "reasoning" in model.capabilities or bool(model.server_tools)
 
 
 def first_piece(pace: Pace, output_tokens_max: int) -> int:

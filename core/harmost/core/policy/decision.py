@@ -14,7 +14,7 @@ Effect = Literal["allow", "deny", "require", "redact", "cap_tokens", "cap_price"
 Mode = Literal["enforce", "warn", "shadow"]
 
 
-class RuleHit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RuleHit(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """A rule that matched. `error` is set where it matched because it could not be evaluated.
 
     `approver` and `expires_s` (Unix seconds) are set for an exception.
@@ -29,6 +29,11 @@ class RuleHit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: str = ""
     approver: str = ""
     expires_s: int = 0
+
+    @property
+    def expires_ns(self) -> int:
+        """`expires_s` in Unix nanoseconds."""
+        return self.expires_s * 1_000_000_000
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):

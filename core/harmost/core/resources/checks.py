@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from harmost.core.budget.price import usd_nanos
+from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX, usd_nanos
 from harmost.core.budget.window import Calendar, check_calendar
 from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX
 from harmost.core.resources.keys import expires_s, is_hash, is_key_id
@@ -211,6 +211,12 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
         )
     if not spec.capabilities:
         check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")
+    for name, tool in spec.server_tools.items():
+        path = ("server_tools", name)
+        if tool.uses_max is not None:
+            check.within((*path, "uses_max"), tool.uses_max, least=0, most=TOOL_CALLS_MAX)
+        if tool.tokens_max_each is not None:
+            check.within((*path, "tokens_max_each"), tool.tokens_max_each, least=0, most=TOKENS_MAX)
 
 
 def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:

@@ -131,12 +131,23 @@ class Price(TokenPrices, frozen=True, kw_only=True, rename={"from_": "from"}):
     service_tiers: dict[str, str] = {}
 
 
+class ServerTool(Strict, frozen=True):
+    """A tool that the provider runs by itself: in one attempt so often, reading so many tokens each time.
+
+    What is not said has no bound, and a hard budget of money or tokens denies.
+    """
+
+    uses_max: int | None = None
+    tokens_max_each: int | None = None
+
+
 class ModelSpec(Strict, frozen=True):
     """A catalog entry.
 
     `price`: "auto" takes the built-in list's, by the provider's `base_url` and `vendor_model_id`;
     several prices follow each other by `from`; "unknown", or nothing found: a hard budget denies.
     `service_tier` is asked of the provider with every call. Not "batch": answers are streamed.
+    `server_tools`: what the provider does on its own with every call of this model, such as a search.
     """
 
     provider: str
@@ -148,6 +159,7 @@ class ModelSpec(Strict, frozen=True):
     capabilities: tuple[str, ...] = ("chat",)
     price: Price | tuple[Price, ...] | Literal["auto", "unknown"] = "auto"
     service_tier: Literal["standard", "flex", "priority"] = "standard"
+    server_tools: dict[str, ServerTool] = {}
     quality: dict[str, int] = {}
     status: Literal["active", "canary", "retired"] = "active"
 

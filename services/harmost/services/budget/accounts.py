@@ -125,6 +125,7 @@ class Accounts:
             held_requests=1,
             counters=charge.ids,
             warnings=msgspec.json.encode(warnings) if warnings else b"",
+            price_version=wanted.price_version,
         )
         self._append(entry)
         expires_ns = now_ns + wanted.lifetime_ns if wanted.lifetime_ns else 0
@@ -166,6 +167,7 @@ class Accounts:
             counters=opened.entry.counters,
             usage=used.usage,
             reason=used.evidence,
+            price_version=used.price_version or opened.entry.price_version,
         )
         if debt.usd_nanos or debt.tokens:
             log.warning(
@@ -195,6 +197,7 @@ class Accounts:
             held_tokens=-opened.hold.tokens,
             held_requests=-1,
             counters=opened.entry.counters,
+            price_version=opened.entry.price_version,
         )
         self._close(entry)
         return Posted(entry.sequence)
@@ -213,8 +216,13 @@ class Accounts:
         account = self._counters.current(limit, now_ns)
         try:
             debt = account.counter.adjust(wanted.delta)
-        except ValueError as error:
-            raise InvalidInput(f"budget `{wanted.budget}`: {error}") from None
+        except ValueError:
+            settled = denial.amount_text(limit.unit, account.counter.settled)
+            raise InvalidInput(
+                f"budget `{wanted.budget}` has settled {settled} and "
+                f"`{denial.amount_text(limit.unit, wanted.delta)}` cannot be added to it: "
+                "correct by no more than is settled, nor beyond what a balance can hold"
+            ) from None
         in_money, in_tokens = limit.unit is Unit.USD_NANOS, limit.unit is Unit.TOKENS
         entry = Entry(
             sequence=self._next_sequence(),
@@ -326,7 +334,12 @@ class Accounts:
         if closing.void:
             self.void(closing.attempt_id, within="", now_ns=now_ns)
         else:
-            used = Settlement(closing.attempt_id, closing.amount, closing.usage)
+            used = Settlement(
+                closing.attempt_id,
+                closing.amount,
+                closing.usage,
+                price_version=closing.price_version,
+            )
             self.settle(used, within="", now_ns=now_ns)
         return True
 
@@ -424,7 +437,10 @@ class Accounts:
 
 
 def _fingerprint(asked: Reservation | Settlement | Adjustment) -> bytes:
-    return hashlib.blake2b(msgspec.msgpack.encode(asked), digest_size=16).digest()
+    said = tuple(asked)
+    if not isinstance(asked, Adjustment) and not asked.price_version:
+        said = said[:-1]  # as it was before there were versions: a repetition is still one
+    return hashlib.blake2b(msgspec.msgpack.encode(said), digest_size=16).digest()
 
 
 def _held(entry: Entry) -> Held:

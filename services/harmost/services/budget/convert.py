@@ -66,13 +66,20 @@ def reservation_of(request: pb.ReserveRequest) -> Reservation:
         amount=amount,
         minimum=minimum,
         lifetime_ns=request.lifetime_ms * 10**6,
+        price_version=request.price_version,
     )
 
 
 def settlement_of(request: pb.SettleRequest) -> Settlement:
     """What `request` says was used."""
     usage = usage_from_proto(request.usage) if request.HasField("usage") else None
-    return Settlement(request.attempt_id, amount_of(request.amount), usage, request.evidence)
+    return Settlement(
+        attempt_id=request.attempt_id,
+        amount=amount_of(request.amount),
+        usage=usage,
+        evidence=request.evidence,
+        price_version=request.price_version,
+    )
 
 
 def adjustment_of(request: pb.AdjustRequest, *, author: str) -> Adjustment:

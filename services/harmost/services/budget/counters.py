@@ -105,6 +105,11 @@ class Counters:
             changed.append(counter.id)
         return changed
 
+    def tenant_of(self, budget: str) -> str:
+        """Whose budget it is; "": there is none of that name any more."""
+        limits = self._limits.of(budget) if self._limits is not None else ()
+        return limits[0].tenant if limits else ""
+
     def named(self, name: LeaseName, at_ns: int) -> Account | None:
         """The counter of `name` in the window that holds `at_ns`; None where no limit is so named."""
         limit = self._ceilings.get((name.budget, Unit(name.unit), name.window))

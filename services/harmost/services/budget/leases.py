@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from harmost.core.budget.escrow import Escrow
 from harmost.core.budget.lease import Amounts, Evidence, Posting, Push, SyncRequest
+from harmost.core.budget.nodes import BudgetPath
 from harmost.core.errors import AlreadyExists, Conflict, InvalidInput
 from harmost.services.budget.counters import Account, Counters
 from harmost.services.budget.intake import Charged, Intake
@@ -232,6 +233,7 @@ class Leases:
             key=_write_off_key(router, epoch, id),
             fingerprint=b"",
             created_ns=now_ns,
+            path=BudgetPath(self._counters.tenant_of(account.name.budget)),
             settled_usd_nanos=settled.usd_nanos,
             settled_tokens=settled.tokens,
             settled_requests=settled.requests,

@@ -39,15 +39,20 @@ class Reservation(NamedTuple):
     amount: Amount
     minimum: Amount | None = None
     lifetime_ns: int = 0
+    price_version: str = ""
 
 
 class Settlement(NamedTuple):
-    """What an attempt really used, and what says so, for people."""
+    """What an attempt really used, and what says so, for people.
+
+    `price_version` "": the one that it was reserved with.
+    """
 
     attempt_id: str
     amount: Amount
     usage: TokenUsage | None = None
     evidence: str = ""
+    price_version: str = ""
 
 
 class Adjustment(NamedTuple):

@@ -38,7 +38,7 @@ def kill(
 ) -> None:
     """Stop something at once, running streams included, until `restore`."""
     from harmost.policy.v1 import policy_pb2
-    from harmost.services.cli.output import emit
+    from harmost.services.cli.output import emit, note
     from harmost.services.cli.plain import plain
     from harmost.services.cli.target import Target
 
@@ -46,12 +46,18 @@ def kill(
         kind=_kind(kind, name), name=name, tenant=tenant, reason=reason
     )
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
+    runs = _runs(target, name) if kind == "mission" and not address else None
     with target.session("policy") as session:
         answer = session.call("Revoke", request)
     if as_json:
-        emit(plain(answer))
+        emit(plain(answer) | ({} if runs is None else {"runs": runs}))
     else:
         print(f"{kind} {name} is stopped{_for(answer.revocation)}")
+    if runs is False:
+        note(
+            f"no Router runs a mission `{name}` now, so nothing was ended: `started` of a call tells "
+            f"its record id; `harmost policy restore mission {name}` takes this back"
+        )
 
 
 def restore(
@@ -132,6 +138,18 @@ def _kind(word: str, name: str) -> Any:
             )
         word = "tenant"
     return policy_pb2.RevocationKind.Value(f"REVOCATION_KIND_{word.upper()}")
+
+
+def _runs(target: Any, record_id: str) -> bool | None:
+    """Whether the mission runs now; None where that cannot be found out."""
+    from harmost.core.errors import HarmostError
+    from harmost.services.operate.workers import Workers
+
+    try:
+        with Workers(target.workers(), key=target.api_key(), tls_ca=target.tls_ca()) as workers:
+            return workers.runs(record_id)
+    except HarmostError:  # no Router is known: the kill is what matters
+        return None
 
 
 def _for(revocation: Any) -> str:

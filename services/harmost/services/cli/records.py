@@ -1,5 +1,7 @@
 """`harmost records`, `harmost tail`: what happened, newest first or as it comes."""
 
+import sys
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -39,8 +41,7 @@ def records(
     from harmost.services.cli.target import Target
     from harmost.telemetry.v1 import telemetry_pb2
 
-    if status and status not in STATUSES:
-        raise typer.BadParameter(f"use one of {', '.join(STATUSES)}", param_hint="--status")
+    wanted_status = _status(status)
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
     with target.session("telemetry") as session:
         if record_id:
@@ -48,10 +49,11 @@ def records(
             emit(plain(session.call("GetRecord", request).record))
             return
         wanted = telemetry_pb2.ListRecordsRequest(
-            tenant=tenant, profile=profile, page_size=min(limit, PAGE_SIZE)
+            tenant=tenant,
+            profile=profile,
+            status=wanted_status,
+            page_size=min(limit, PAGE_SIZE),
         )
-        if status:
-            wanted.status = telemetry_pb2.RecordStatus.Value(f"RECORD_STATUS_{status.upper()}")
         pages = session.pages("ListRecords", wanted, limit=-(-limit // PAGE_SIZE))
         found = [record for page in pages for record in page.records][:limit]
     if as_json:
@@ -62,20 +64,28 @@ def records(
 
 def tail(
     tenant: Annotated[str, typer.Option(help="Only at or below this tenant path.")] = "",
+    profile: Annotated[str, typer.Option(help="Only of this profile.")] = "",
+    status: Annotated[str, typer.Option(help=f"Only {', '.join(STATUSES)}.")] = "",
     address: options.Address = "",
     key: options.KeyText = "",
     key_file: options.KeyFile = None,
     data: options.DataDir = DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Follow records as they come, until Ctrl-C."""
-    from harmost.services.cli.output import line, note, safe
+    """Follow records as they come, until Ctrl-C: how each call ended, and why.
+
+    `harmost trace` with the id at the end of a line draws that call.
+    """
+    from harmost.services.cli.output import console, line, note
     from harmost.services.cli.plain import plain
     from harmost.services.cli.target import Target
     from harmost.telemetry.v1 import telemetry_pb2
 
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
-    request = telemetry_pb2.TailDecisionsRequest(tenant=tenant)
+    request = telemetry_pb2.TailDecisionsRequest(
+        tenant=tenant, profile=profile, status=_status(status)
+    )
+    out = console()
     with target.session("telemetry") as session:
         if not as_json:
             note(f"following {session.address}; Ctrl-C ends")
@@ -86,9 +96,46 @@ def tail(
                     continue
                 if answer.missed:
                     note(f"{answer.missed} records were left out: this terminal reads too slowly")
-                print("  ".join(safe(cell) for cell in _cells(answer.record)), flush=True)
+                out.print(_followed(answer.record), soft_wrap=True)
+                sys.stdout.flush()
         except KeyboardInterrupt:
             return
+
+
+def _status(text: str) -> Any:
+    """The status that `--status` names; 0 for none."""
+    from harmost.telemetry.v1 import telemetry_pb2
+
+    if not text:
+        return telemetry_pb2.RECORD_STATUS_UNSPECIFIED
+    name = text.strip().lower().replace("-", "_")
+    if name not in STATUSES:
+        raise typer.BadParameter(
+            f"`{text}` is no status: use {', '.join(STATUSES)}", param_hint="--status"
+        )
+    return telemetry_pb2.RecordStatus.Value(f"RECORD_STATUS_{name.upper()}")
+
+
+def _followed(record: Any) -> str:
+    """`record` on one line of markup: what catches the eye first, its id last."""
+    from harmost.services.cli.money.draw import escaped
+    from harmost.services.cli.output import usd
+    from harmost.services.cli.plain import enum_name
+
+    status = enum_name(record.DESCRIPTOR.fields_by_name["status"], record.status)
+    colour = "green" if status == "completed" else "yellow" if "denied" in status else "red"
+    model = record.attempts[-1].model if record.attempts else "-"
+    hops = f" after {len(record.attempts) - 1} more" if len(record.attempts) > 1 else ""
+    tokens = record.usage.input_tokens + record.usage.output_tokens
+    rules = ", ".join(f"{hit.policy}/{hit.rule}" for hit in record.decision.rules)
+    why = " · ".join(part for part in (record.reason, rules) if part)
+    ended = record.started_at.ToDatetime() + timedelta(microseconds=record.total_ns // 1000)
+    return (
+        f"[dim]{ended:%H:%M:%S}[/] [{colour}]{status:13}[/] {escaped(record.tenant)} "
+        f"[bold]{escaped(record.profile)}[/] {escaped(model + hops)}  {tokens:,} tokens "
+        f"{usd(record.cost_usd_nanos)} {record.total_ns / 1e6:,.0f} ms  [dim]{escaped(why)}[/]  "
+        f"[dim]{escaped(record.record_id)}[/]"
+    )
 
 
 def _table(found: list[Any]) -> None:

@@ -1,12 +1,15 @@
-"""`harmost trace generate|show`: arrival traces for `harmost replay`."""
+"""`harmost trace RECORD`: one call, drawn; `harmost trace generate|show`: arrivals for `replay`."""
 
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from harmost.services.cli import options
+from harmost.services.operate.endpoints import DATA_DIR
 
 if TYPE_CHECKING:
     from harmost.core.trace.arrival import Arrival
@@ -14,9 +17,65 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "read_trace"]
 
+RECORD_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+CALL = "call"
+
+
+class _RecordOrCommand(TyperGroup):
+    """Takes a record's id where a command is expected, as `call` with that id."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            if RECORD_ID.fullmatch(args[0]) is None:
+                raise typer.BadParameter(
+                    f"`{args[0]}` is no record's id, which has 32 hexadecimal digits, and no "
+                    "command: use generate, show, or an id that `harmost records` lists",
+                    param_hint="RECORD",
+                )
+            args = [CALL, *args]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
-    help="Arrival traces: when requests come, how long they are.", no_args_is_help=True
+    cls=_RecordOrCommand,
+    help="Draw one call, by its record's id: `harmost trace RECORD`. Or make arrival traces for "
+    "`harmost replay`: when requests come, how long they are.",
+    no_args_is_help=True,
+    subcommand_metavar="RECORD | COMMAND [ARGS]...",
 )
+
+
+@app.command(CALL)
+def call(
+    record_id: Annotated[str, typer.Argument(metavar="RECORD", help="The id of its record.")],
+    address: options.Address = "",
+    key: options.KeyText = "",
+    key_file: options.KeyFile = None,
+    data: options.DataDir = DATA_DIR,
+    as_json: options.Json = False,
+) -> None:
+    """Draw one call: admission, decision, attempts, first token, end; what was decided and paid.
+
+    The word `call` may be left out. The id is in what `harmost chat` and `harmost records` print.
+    """
+    from harmost.services.cli.output import console, emit
+    from harmost.services.cli.plain import plain
+    from harmost.services.cli.target import Target
+    from harmost.services.cli.waterfall import heading, spans_of, told, waterfall
+    from harmost.telemetry.v1 import telemetry_pb2
+
+    target = Target(address=address, key=key, key_file=key_file, data_dir=data)
+    request = telemetry_pb2.GetRecordRequest(record_id=record_id)
+    with target.session("telemetry") as session:
+        record = session.call("GetRecord", request).record
+    if as_json:
+        spans = [span._asdict() for span in spans_of(record)]
+        emit({"spans": spans, "record": plain(record)})
+        return
+    out = console()
+    for line in (*heading(record), "", *waterfall(record, width=out.width), "", *told(record)):
+        out.print(line, soft_wrap=True)
 
 
 @app.command("generate")

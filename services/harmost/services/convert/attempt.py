@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from harmost.common.v1 import attempt_pb2
 from harmost.core.audit.rows import AttemptOutcome, AttemptSummary
 from harmost.services.convert.enums import literal
-from harmost.services.convert.times import time_from_proto, time_to_proto
-from harmost.services.convert.usage import usage_from_proto, usage_to_proto
+from harmost.services.convert.forms import form_of
+from harmost.services.convert.times import time_from_proto
+from harmost.services.convert.usage import USAGE, usage_from_proto
 
-__all__ = ["attempt_from_proto", "attempt_to_proto", "outcome_to_proto"]
+__all__ = ["ATTEMPT", "attempt_from_proto", "attempt_to_proto", "outcome_to_proto"]
 
 _OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
     "completed": attempt_pb2.ATTEMPT_OUTCOME_COMPLETED,
@@ -26,6 +27,13 @@ _OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
 }
 _OUTCOME_NAMES: Mapping[int, AttemptOutcome] = {number: name for name, number in _OUTCOMES.items()}
 
+ATTEMPT = form_of(
+    attempt_pb2.Attempt,
+    AttemptSummary,
+    names={"started_at": "started_at_ns"},
+    how={"outcome": _OUTCOMES, "usage": USAGE},
+)
+
 
 def outcome_to_proto(outcome: AttemptOutcome) -> "attempt_pb2.AttemptOutcome.ValueType":
     """`outcome` for the wire."""
@@ -34,27 +42,7 @@ def outcome_to_proto(outcome: AttemptOutcome) -> "attempt_pb2.AttemptOutcome.Val
 
 def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
     """`attempt` for the wire."""
-    return attempt_pb2.Attempt(
-        attempt_id=attempt.attempt_id,
-        model=attempt.model,
-        provider=attempt.provider,
-        outcome=_OUTCOMES[attempt.outcome],
-        error=attempt.error,
-        usage=usage_to_proto(attempt.usage),
-        cost_usd_nanos=attempt.cost_usd_nanos,
-        started_at=time_to_proto(attempt.started_at_ns),
-        first_token_ns=attempt.first_token_ns,
-        total_ns=attempt.total_ns,
-        step_index=attempt.step_index,
-        held_usd_nanos=attempt.held_usd_nanos,
-        provider_response_id=attempt.provider_response_id,
-        price_version=attempt.price_version,
-        vendor_model_id=attempt.vendor_model_id,
-        finish_reason=attempt.finish_reason,
-        output_tokens_max=attempt.output_tokens_max,
-        region=attempt.region,
-        estimated_input_tokens=attempt.estimated_input_tokens,
-    )
+    return attempt_pb2.Attempt.FromString(ATTEMPT.write(attempt))
 
 
 def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") -> AttemptSummary:

@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 
 from harmost.core.audit.rows import MissionStatus, Outcome, RecordSummary
-from harmost.services.convert.attempt import attempt_from_proto, attempt_to_proto
+from harmost.services.convert.attempt import ATTEMPT, attempt_from_proto
 from harmost.services.convert.decision import decision_from_proto, decision_to_bytes
 from harmost.services.convert.enums import literal
-from harmost.services.convert.times import time_from_proto, time_to_proto
-from harmost.services.convert.usage import usage_from_proto, usage_to_proto
+from harmost.services.convert.forms import form_of
+from harmost.services.convert.times import time_from_proto
+from harmost.services.convert.usage import USAGE, usage_from_proto
 from harmost.telemetry.v1 import telemetry_pb2
 
 __all__ = [
+    "OUTCOME",
+    "RECORD",
     "STATUS_NAMES",
     "outcome_report_from_proto",
     "outcome_report_to_proto",
     "record_from_proto",
-    "record_into",
     "record_to_proto",
 ]
 
@@ -31,46 +33,24 @@ _STATUSES: Mapping[MissionStatus, "telemetry_pb2.RecordStatus.ValueType"] = {
 STATUS_NAMES: Mapping[int, MissionStatus] = {number: name for name, number in _STATUSES.items()}
 
 
+OUTCOME = form_of(telemetry_pb2.OutcomeReport, Outcome, names={"reported_at": "reported_at_ns"})
+RECORD = form_of(
+    telemetry_pb2.Record,
+    RecordSummary,
+    names={"started_at": "started_at_ns"},
+    how={
+        "status": _STATUSES,
+        "decision": decision_to_bytes,
+        "attempts": ATTEMPT,
+        "usage": USAGE,
+        "outcomes": OUTCOME,
+    },
+)
+
+
 def record_to_proto(record: RecordSummary) -> telemetry_pb2.Record:
     """`record` for the wire."""
-    message = telemetry_pb2.Record()
-    record_into(message, record)
-    return message
-
-
-def record_into(message: telemetry_pb2.Record, record: RecordSummary) -> None:
-    """Fill `message`, new and empty, where it stands: a large decision costs more to copy."""
-    small = telemetry_pb2.Record(
-        record_id=record.record_id,
-        tenant=record.tenant,
-        profile=record.profile,
-        principal=record.principal,
-        agent_id=record.agent_id,
-        end_user_id=record.end_user_id,
-        labels=record.labels,
-        status=_STATUSES[record.status],
-        reason=record.reason,
-        attempts=[attempt_to_proto(attempt) for attempt in record.attempts],
-        usage=usage_to_proto(record.usage),
-        cost_usd_nanos=record.cost_usd_nanos,
-        started_at=time_to_proto(record.started_at_ns),
-        total_ns=record.total_ns,
-        first_token_ns=record.first_token_ns,
-        added_ns=record.added_ns,
-        router_id=record.router_id,
-        journal_sequence=record.journal_sequence,
-        steps=record.steps,
-        outcomes=[outcome_report_to_proto(outcome) for outcome in record.outcomes],
-        fact_vectors=record.fact_vectors,
-        traceparent=record.traceparent,
-        tracestate=record.tracestate,
-        streamed=record.streamed,
-        audit_required=record.audit_required,
-        snapshot_digest=record.snapshot_digest,
-    )
-    message.MergeFrom(small)
-    if record.decision is not None:
-        message.decision.ParseFromString(decision_to_bytes(record.decision))
+    return telemetry_pb2.Record.FromString(RECORD.write(record))
 
 
 def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") -> RecordSummary:
@@ -110,17 +90,13 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         streamed=record.streamed,
         audit_required=record.audit_required,
         snapshot_digest=record.snapshot_digest,
+        decided_ns=record.decided_ns,
     )
 
 
 def outcome_report_to_proto(outcome: Outcome) -> telemetry_pb2.OutcomeReport:
     """`outcome` for the wire."""
-    return telemetry_pb2.OutcomeReport(
-        name=outcome.name,
-        score_permille=outcome.score_permille,
-        reported_at=time_to_proto(outcome.reported_at_ns),
-        tenant=outcome.tenant,
-    )
+    return telemetry_pb2.OutcomeReport.FromString(OUTCOME.write(outcome))
 
 
 def outcome_report_from_proto(outcome: telemetry_pb2.OutcomeReport) -> Outcome:

@@ -87,7 +87,7 @@ def _sound(descriptor: Descriptor) -> Sound:
 
 
 def _sound_field(plan: FieldPlan | None, field: FieldDescriptor) -> Sound:
-    if plan is None:
+    if plan is None or not _is_bounded(field):
         return lambda _: True
     if not plan.repeated:
         return _sound_value(plan, field)
@@ -102,6 +102,20 @@ def _sound_field(plan: FieldPlan | None, field: FieldDescriptor) -> Sound:
         return all(map(item_sound, items))
 
     return sound
+
+
+def _is_bounded(field: FieldDescriptor) -> bool:
+    """Whether the field states a bound, or any below it does: a decision of a hundred hits has none."""
+    waiting, seen = [field], set[Descriptor]()
+    while waiting:
+        each = waiting.pop()
+        if each.GetOptions().Extensions[options_pb2.bounds] != options_pb2.Bounds():
+            return True
+        below = each.message_type
+        if below is not None and below not in seen:
+            seen.add(below)
+            waiting += cast("list[FieldDescriptor]", below.fields)
+    return False
 
 
 def _sound_map(plan: FieldPlan, field: FieldDescriptor) -> Sound:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # Open by convention of the ecosystem: load balancers probe one, developers explore with the other.
 OPEN_SERVICES = ("grpc.health.v1.", "grpc.reflection.")
 
+# Of the mesh's own services: nobody can be given it.
+INTERNAL_ROLES = frozenset({"service"})
+
 Authenticate = Callable[[str], Principal | None]
 if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -109,11 +112,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 "make one with `harmost key create`"
             )
         if not principal.roles & roles:
-            raise Forbidden(
-                f"`{method[1:]}` needs one of the roles {', '.join(sorted(roles))}: "
-                f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}: "
-                "use the key of a principal that has one"
-            )
+            raise _forbidden(method, roles, principal)
         return principal
 
 
@@ -197,6 +196,19 @@ def _bearer(context: Context) -> str:
             if scheme.lower() == "bearer" and token:
                 return token.strip()
     raise Unauthenticated("no key: send the metadata `authorization: Bearer <key>`")
+
+
+def _forbidden(method: str, roles: frozenset[str], principal: Principal) -> Forbidden:
+    named = ", ".join(sorted(roles - INTERNAL_ROLES))
+    if not named:
+        return Forbidden(
+            f"`{method[1:]}` is for services of this deployment alone: no key opens it"
+        )
+    return Forbidden(
+        f"`{method[1:]}` needs one of the roles {named}: "
+        f"`{principal.name}` has {', '.join(sorted(principal.roles)) or 'none'}: "
+        "use the key of a principal that has one"
+    )
 
 
 def _roles(method: str) -> frozenset[str]:

@@ -19,8 +19,8 @@ from harmost.core.audit.recovery import Owed, Recovered
 from harmost.core.audit.rows import (
     AttemptGrown,
     AttemptOpened,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     OutcomeReported,
     Row,
 )
@@ -211,8 +211,8 @@ class Journal:
 
     def _begins(self, row: Row) -> bool:
         # Rows that end nothing that is open: what they add to the disk nobody waits for.
-        if isinstance(row, MissionClosed):
-            return not self._owed.is_open(row.record.record_id)
+        if isinstance(row, MissionRecorded):
+            return not self._owed.is_open(row.record_id)
         return isinstance(row, MissionOpened | OutcomeReported)
 
     def _fullness(self) -> str:

@@ -16,24 +16,32 @@ from typing import Any, NamedTuple
 
 import grpc
 import msgspec
+from google.protobuf.json_format import MessageToDict
 
-from harmost.core.audit.rows import MissionClosed, OutcomeReported, Shipped
+from harmost.core.audit.rows import (
+    MissionClosed,
+    MissionRecorded,
+    Outcome,
+    OutcomeReported,
+    Shipped,
+)
 from harmost.core.errors import ServiceUnavailable
-from harmost.services.convert.record import outcome_report_to_proto, record_into
+from harmost.core.messages.form import Field, Form
+from harmost.services.convert.forms import form_of
+from harmost.services.convert.record import OUTCOME, RECORD
 from harmost.services.journal.journal import Journal
 from harmost.services.journal.reader import Reader
-from harmost.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from harmost.telemetry.v1 import telemetry_pb2
 
 __all__ = ["Shipper"]
 
 log = logging.getLogger(__name__)
 
 BATCH_ROWS_MAX = 200  # the contract allows 1,000; less holds the loop for less
-ROWS_AT_ONCE = 16  # converted between two turns of the loop: some 0.4 ms
-# With the row that passes it still less than a message may be: a row has at most 4 MiB.
-BATCH_BYTES = 8 * 1024 * 1024
-# Some 0.3 ms of the loop. A read opens the file: with few rows in each that costs more than they do.
-READ_BYTES = 64 * 1024
+# Some 0.5 ms of the loop; with the row that passes it far less than a message may be.
+BATCH_BYTES = 1024 * 1024
+# Some 0.2 ms of the loop. A read opens the file: with few rows in each that costs more than they do.
+READ_BYTES = 256 * 1024
 INTERVAL_S = 0.25
 ACK_TIMEOUT_S = 30.0
 BACKOFF_MIN_S = 0.1
@@ -42,14 +50,31 @@ REFUSED_BYTES_MAX = 64 * 1024 * 1024
 
 Metadata = Sequence[tuple[str, str]]
 
-_SHIPPED_TAGS = frozenset(kind.__struct_config__.tag for kind in (MissionClosed, OutcomeReported))
+_REPORT = "/harmost.telemetry.v1.TelemetryService/Report"
+_RECORD = telemetry_pb2.Record.DESCRIPTOR
+_SHIPPED_TAGS = frozenset(
+    kind.__struct_config__.tag for kind in (MissionClosed, MissionRecorded, OutcomeReported)
+)
 
 
 class _Item(NamedTuple):
     """A row that is to be shipped."""
 
     sequence: int
-    row: MissionClosed | OutcomeReported
+    row: MissionRecorded | OutcomeReported
+
+
+class _Batch(NamedTuple):
+    """Rows as they are shipped together; a record is a message already."""
+
+    batch: int
+    records: list[bytes]
+    outcomes: dict[str, Outcome]
+
+
+_BATCH = form_of(telemetry_pb2.ReportRequest, _Batch, how={"records": bytes, "outcomes": OUTCOME})
+# Of a record, where it stands in the journal: behind what the journal holds of it.
+_PLACE = Form([Field(_RECORD.fields_by_name["journal_sequence"].number, "sequence", "int")])
 
 
 class Shipper:
@@ -69,7 +94,9 @@ class Shipper:
         backoff_max_s: float = BACKOFF_MAX_S,
     ) -> None:
         self._journal = journal
-        self._stub: Any = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+        self._report: Any = channel.stream_stream(  # of bytes: what the stub takes is a message
+            _REPORT, response_deserializer=telemetry_pb2.ReportResponse.FromString
+        )
         self._metadata = tuple(metadata)
         self._interval_s = interval_s
         self._backoff_max_s = backoff_max_s
@@ -108,7 +135,7 @@ class Shipper:
         if not self._pending:
             return
         async with asyncio.timeout(None) as limit:
-            call = self._stub.Report(metadata=self._metadata)
+            call = self._report(metadata=self._metadata)
             batch = 0
             try:
                 while self._pending:
@@ -123,18 +150,8 @@ class Shipper:
 
     async def _ship(self, call: Any, batch: int) -> None:
         items = self._take()
-        request = telemetry_pb2.ReportRequest(batch=batch)
-        bytes_left = BATCH_BYTES
-        for count, item in enumerate(items, 1):
-            if count % ROWS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            bytes_left -= _add(request, item)
-            if bytes_left < 0:
-                self._pending.extendleft(reversed(items[count:]))
-                del items[count:]
-                break
         try:
-            await call.write(request)
+            await call.write(_message(batch, items))
             acknowledged = await call.read()
         except grpc.aio.AioRpcError as error:
             self._refuse(items, error)
@@ -150,12 +167,15 @@ class Shipper:
         # Up to a second outcome of one record: a batch has one place for each.
         items: list[_Item] = []
         told: set[str] = set()
-        while self._pending and len(items) < self._batch_rows_max:
+        bytes_left = BATCH_BYTES
+        while self._pending and len(items) < self._batch_rows_max and bytes_left > 0:
             row = self._pending[0].row
             if isinstance(row, OutcomeReported):
                 if row.record_id in told:
                     break
                 told.add(row.record_id)
+            else:
+                bytes_left -= len(row.record)
             items.append(self._pending.popleft())
         return items
 
@@ -167,7 +187,10 @@ class Shipper:
                 if frame.tag not in _SHIPPED_TAGS:
                     continue
                 row = frame.row
-                if isinstance(row, MissionClosed | OutcomeReported):
+                if isinstance(row, MissionClosed):  # of a version before
+                    record = RECORD.write(row.record)
+                    row = MissionRecorded(record_id=row.record.record_id, record=record)
+                if isinstance(row, MissionRecorded | OutcomeReported):
                     self._pending.append(_Item(frame.sequence, row))
             await asyncio.sleep(0)
 
@@ -183,20 +206,28 @@ class Shipper:
         self._journal.append(Shipped(sequence=items[0].sequence))
 
 
-def _add(request: telemetry_pb2.ReportRequest, item: _Item) -> int:
-    """The bytes that `item` adds to `request`."""
-    if isinstance(item.row, MissionClosed):
-        record = request.records.add()
-        record_into(record, item.row.record)
-        record.journal_sequence = item.sequence
-        return record.ByteSize()
-    outcome = outcome_report_to_proto(item.row.outcome)
-    request.outcomes[item.row.record_id].CopyFrom(outcome)
-    return outcome.ByteSize()
+def _message(batch: int, items: Sequence[_Item]) -> bytes:
+    records = [
+        item.row.record + _PLACE.write(item)
+        for item in items
+        if not isinstance(item.row, OutcomeReported)
+    ]
+    outcomes = {
+        item.row.record_id: item.row.outcome
+        for item in items
+        if isinstance(item.row, OutcomeReported)
+    }
+    return _BATCH.write(_Batch(batch, records, outcomes))
 
 
 def _keep(path: Path, item: _Item, error: grpc.aio.AioRpcError) -> None:
-    line = msgspec.json.encode({"error": error.details(), "row": msgspec.to_builtins(item.row)})
+    row = item.row
+    told = (
+        MessageToDict(telemetry_pb2.Record.FromString(row.record))
+        if isinstance(row, MissionRecorded)
+        else msgspec.to_builtins(row)
+    )
+    line = msgspec.json.encode({"error": error.details(), "row": told})
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if os.fstat(fd).st_size + len(line) > REFUSED_BYTES_MAX:

@@ -87,6 +87,20 @@ class Workers:
         """
         return list(self._threads.map(self._read, self._sessions))
 
+    def runs(self, record_id: str) -> bool | None:
+        """Whether one of them runs a mission; None where not all can be asked. Two seconds at the most."""
+        request = router_pb2.GetStatsRequest(record_id=record_id)
+
+        def asked(session: Session) -> bool | None:
+            try:
+                answer = session.call("GetStats", request, timeout_s=TIMEOUT_S)
+            except HarmostError:
+                return None
+            return bool(answer.runs_record)
+
+        found = set(self._threads.map(asked, self._sessions))
+        return True if True in found else None if None in found else False
+
     def _read(self, session: Session) -> Worker:
         try:
             now = session.call("GetStats", router_pb2.GetStatsRequest(), timeout_s=TIMEOUT_S)

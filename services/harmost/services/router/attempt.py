@@ -22,6 +22,7 @@ from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
 )
+from harmost.core.budget.input_bound import InputBound
 from harmost.core.budget.nodes import Amount, BudgetPath
 from harmost.core.budget.price import (
     ModelPrice,
@@ -74,7 +75,7 @@ _UNBILLED: frozenset[AttemptOutcome] = frozenset({"throttled", "provider_error",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptPlan:
-    """What is tried. `input_tokens_max` is proven; `shape` is what the input is estimated by."""
+    """What is tried. `input_bound` is proven; `shape` is what the input is estimated by."""
 
     attempt_id: str
     record_id: str
@@ -87,7 +88,7 @@ class AttemptPlan:
     messages: tuple[Message, ...]
     generation: Generation
     shape: Shape
-    input_tokens_max: int
+    input_bound: InputBound
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
@@ -138,6 +139,8 @@ class Attempt:
         Raises `BudgetExhausted` or `ServiceUnavailable`; then nothing is held.
         """
         plan = self.plan
+        if plan.input_bound.unbounded:
+            self._tools.budget.check_bound(plan.path, plan.model, plan.input_bound, plan.purse)
         most, least = plan.output_tokens_max, OUTPUT_TOKENS_MIN
         grows = plan.progressive and first_piece(PACE, most) < most
         if grows:
@@ -315,7 +318,7 @@ class Attempt:
         """What the provider bills; None where it bills nothing."""
         said = self.exchange.usage
         if self.outcome == "completed" and said is not None and self._credible(said):
-            return said
+            return self._with_tools(said)
         if self._call is None or (self.outcome in _UNBILLED and not self.exchange.deltas):
             return None
         billed = await self._tools.upstream.usage_lookup(self.plan.endpoint, self.plan.attempt_id)
@@ -323,7 +326,14 @@ class Attempt:
             return billed.usage
         if billed is None or self.outcome == "connect_failed":
             return None
-        return self._estimate()
+        return self._with_tools(self._estimate())
+
+    def _with_tools(self, usage: TokenUsage) -> TokenUsage:
+        """Who does not tell how often it ran its tools has run them as often as was held for."""
+        calls = self.plan.input_bound.tool_calls_max
+        if usage.tool_calls or not any(calls.values()):
+            return usage
+        return msgspec.structs.replace(usage, tool_calls=dict(calls), exact=False)
 
     def _credible(self, said: TokenUsage) -> bool:
         """Its last word, and not that what was delivered cost no tokens."""
@@ -369,22 +379,26 @@ class Attempt:
 
     def _worst_case(self, output_tokens_max: int) -> Amount:
         plan = self.plan
-        tokens = plan.input_tokens_max + output_tokens_max
+        tokens = plan.input_bound.tokens_max + output_tokens_max
         if plan.price is None:
             return Amount(0, tokens, price_unknown=True)
         usd_nanos = worst_case_usd_nanos(
             plan.price,
-            input_tokens_max=plan.input_tokens_max,
+            input_tokens_max=plan.input_bound.tokens_max,
             output_tokens_max=output_tokens_max,
+            tool_calls_max=plan.input_bound.tool_calls_max,
         )
         return Amount(usd_nanos, tokens)
 
     def _output_tokens_within(self, held: Amount) -> int:
         plan = self.plan
-        tokens = min(plan.output_tokens_max, held.tokens - plan.input_tokens_max)
+        tokens = min(plan.output_tokens_max, held.tokens - plan.input_bound.tokens_max)
         if plan.price is not None:
             affordable = output_tokens_within(
-                plan.price, usd_nanos=held.usd_nanos, input_tokens_max=plan.input_tokens_max
+                plan.price,
+                usd_nanos=held.usd_nanos,
+                input_tokens_max=plan.input_bound.tokens_max,
+                tool_calls_max=plan.input_bound.tool_calls_max,
             )
             tokens = min(tokens, affordable)
         return max(tokens, 1)
@@ -419,7 +433,7 @@ class Attempt:
             budget=tools.budget,
             journal=tools.journal,
             price=plan.price,
-            input_tokens_max=plan.input_tokens_max,
+            input_tokens_max=plan.input_bound.tokens_max,
             covered=covered,
             output_tokens_max=plan.output_tokens_max,
         )
@@ -463,7 +477,7 @@ def _opened(plan: AttemptPlan, held: Held, started_ns: int) -> AttemptOpened:
         end_user_id=plan.path.end_user_id,
         held_usd_nanos=held.amount.usd_nanos,
         held_tokens=held.amount.tokens,
-        input_tokens_max=plan.input_tokens_max,
+        input_tokens_max=plan.input_bound.tokens_max,
         price=plan.price,
         epoch=held.epoch,
         counters=held.counters,

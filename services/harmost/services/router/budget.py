@@ -17,6 +17,7 @@ import grpc
 from harmost.budget.v1 import budget_pb2
 from harmost.core.audit.recovery import Unsettled
 from harmost.core.budget import denial
+from harmost.core.budget.input_bound import InputBound, check_bound
 from harmost.core.budget.lease import Amounts
 from harmost.core.budget.leases import LeaseBook, Miss
 from harmost.core.budget.ledger import Counter, Hold
@@ -143,6 +144,14 @@ class BudgetClient:
         self.held[attempt_id] = held.usd_nanos
         warns = self._advice(path, found.book).warns
         return found._replace(amount=held, warnings=tuple(map(_warning, warns)))
+
+    def check_bound(
+        self, path: BudgetPath, model: str, bound: InputBound, purse: Purse | None
+    ) -> None:
+        """Raise `BudgetExhausted` where a hard ceiling meets input that nobody bounds."""
+        limits = self._limits.on_path(path) if self._limits is not None else ()
+        mission = path.profile if purse is not None else ""
+        check_bound(bound.unbounded, limits, model=model, mission=mission)
 
     def extend(self, attempt_id: str, held: Held, more: Amount) -> Held | None:
         """`held` and `more`, out of what leases have at hand; None: they have too little now."""

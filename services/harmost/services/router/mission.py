@@ -17,11 +17,12 @@ from typing import Any
 from harmost.core.audit.rows import (
     AttemptOutcome,
     AttemptSummary,
-    MissionClosed,
     MissionOpened,
+    MissionRecorded,
     MissionStatus,
     RecordSummary,
 )
+from harmost.core.budget.input_bound import priced
 from harmost.core.budget.nodes import BudgetPath
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.progressive import bills_unseen
@@ -41,6 +42,7 @@ from harmost.core.resources.kinds import MissionProfileSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import HOPS
 from harmost.core.usage import TokenUsage
+from harmost.services.convert.record import RECORD
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
@@ -106,6 +108,7 @@ class Mission:
         self._attempts: list[Attempt] = []
         self._decision: Decision | None = None  # of all steps so far, as the record tells it
         self._vectors: list[bytes] = []
+        self._decided_ns = 0  # from admission to the first decision
         self._last = StepFinished(0, "")
         self.open = False  # from its first row in the journal to its last
         self._task: asyncio.Task[Any] | None = None
@@ -194,6 +197,8 @@ class Mission:
             decision, vector = decide(
                 self.call, step, turn, self._snapshot, tls=self._tls, now_s=now_s
             )
+            if not self._decided_ns:
+                self._decided_ns = max(time.monotonic_ns() - self._clock_ns, 1)
             if vector:  # one that is too large is not recorded
                 self._vectors.append(vector)
             self._decision = merged(before, decision)
@@ -284,6 +289,7 @@ class Mission:
     ) -> Attempt:
         catalog, call, profile = self._snapshot.catalog, self.call, self._profile
         spec = catalog.models[model].spec
+        bound = turn.input_bound(spec)
         stall_s = profile.hop.stall_ms / 1000 if "stall" in profile.hop.on else 0
         plan = AttemptPlan(
             attempt_id=f"{self.record_id}-{len(self._attempts)}",
@@ -292,12 +298,12 @@ class Mission:
             model=model,
             model_spec=spec,
             endpoint=self._endpoints.get(spec.provider, spec.region),
-            price=self._snapshot.prices.at(self._now_s())[model],
+            price=priced(self._snapshot.prices.at(self._now_s())[model], bound),
             path=self._path,
             messages=turn.messages,
             generation=call.generation,
             shape=turn.shape,
-            input_tokens_max=turn.input_tokens_max,
+            input_bound=bound,
             output_tokens_max=min(
                 output_tokens_max(call, step, self._snapshot, decision), spec.output_tokens_max
             ),
@@ -366,7 +372,7 @@ class Mission:
         if self._purse is not None:
             self._purse.empty()
         record = self._record(status, reason)
-        self._journal(MissionClosed(record=record))
+        self._journal(MissionRecorded(record_id=record.record_id, record=RECORD.write(record)))
         self.open = False
         for attempt in self._attempts:
             self._tools.stats.attempt_ended(attempt)
@@ -404,6 +410,7 @@ class Mission:
             streamed=call.streamed,
             audit_required=self._profile.audit == "required",
             snapshot_digest=self._snapshot.digest,
+            decided_ns=self._decided_ns,
         )
 
     def _summaries(self) -> tuple[AttemptSummary, ...]:
@@ -456,7 +463,7 @@ class Mission:
             snapshot_digest=self._snapshot.digest,
         )
 
-    def _journal(self, row: MissionOpened | MissionClosed) -> None:
+    def _journal(self, row: MissionOpened | MissionRecorded) -> None:
         self._tools.attempt.journal.append(row)
 
 

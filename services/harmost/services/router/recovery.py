@@ -11,12 +11,13 @@ from harmost.core.audit.rows import (
     AttemptClosed,
     AttemptOpened,
     AttemptSummary,
-    MissionClosed,
+    MissionRecorded,
 )
 from harmost.core.budget.nodes import Amount
 from harmost.core.budget.price import cost_usd_nanos
 from harmost.core.errors import NotFound
 from harmost.core.usage import TokenUsage
+from harmost.services.convert.record import RECORD
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import AttemptTools
 from harmost.services.upstream.upstream import Billed, Unavailable
@@ -45,7 +46,8 @@ async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
             one.closed.attempt for one in closed if one.closed.record_id == opened.record_id
         )
         attempts = (*mission.attempts, *interrupted)
-        tools.journal.append(MissionClosed(record=interrupted_record(opened, attempts)))
+        record = RECORD.write(interrupted_record(opened, attempts))
+        tools.journal.append(MissionRecorded(record_id=opened.record_id, record=record))
     await tools.journal.sync()
     tools.budget.recover((*found.unsettled, *closed))
 

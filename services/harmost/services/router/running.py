@@ -30,6 +30,10 @@ class RunningMissions:
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
 
+    def __contains__(self, record_id: str) -> bool:
+        """Whether the mission of a record runs here now."""
+        return record_id in self._running
+
     @contextmanager
     def running(self, mission: Mission, principal: Principal) -> Generator[None]:
         """Within reach of `stop` until the block ends."""

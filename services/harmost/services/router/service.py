@@ -132,12 +132,14 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.GetStatsRequest, context: Context
     ) -> router_pb2.GetStatsResponse:
         tools = self._tools
-        return tools.stats.answer(
+        answer = tools.stats.answer(
             router_id=tools.router_id,
             calls_live=self._in_flight.calls,
             tools=tools.attempt,
             generation=self._snapshots.current().generation,
         )
+        answer.runs_record = request.record_id in self._missions
+        return answer
 
     # --- admit --------------------------------------------------------------------------------------
 

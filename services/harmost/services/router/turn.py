@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from harmost.core.budget.input_bound import InputBound, input_bound
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.budget.thresholds import Throttle
@@ -21,6 +22,7 @@ from harmost.core.policy.facts import request_facts
 from harmost.core.policy.vector import encoded
 from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.scan import find
+from harmost.core.resources.kinds import ModelSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import chosen
 from harmost.core.tenants import ancestors
@@ -59,10 +61,10 @@ class Turn:
         """About how many tokens they have, for whatever model."""
         return self.shape.tokens
 
-    @property
-    def input_tokens_max(self) -> int:
-        """No vocabulary makes more tokens of them."""
-        return bytes_bound(self.shape.utf8_bytes, self.shape.messages)
+    def input_bound(self, model: ModelSpec) -> InputBound:
+        """What `model` can make of them at the most: no vocabulary makes more tokens of text."""
+        text_tokens_max = bytes_bound(self.shape.utf8_bytes, self.shape.messages)
+        return input_bound(text_tokens_max, tools=model.server_tools)
 
 
 def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, Any]]) -> Turn:

@@ -23,7 +23,7 @@ from harmost.services.telemetry.store import (
     TelemetryStore,
     VectorFilter,
 )
-from harmost.services.telemetry.tail import Tails
+from harmost.services.telemetry.tail import Followed, Tails
 from harmost.services.telemetry.usage import UsageQuestion
 from harmost.services.telemetry.worker import Worker
 from harmost.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
@@ -129,7 +129,8 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
         self, request: telemetry_pb2.TailDecisionsRequest, context: Context
     ) -> AsyncIterator[telemetry_pb2.TailDecisionsResponse]:
         """Records as they come, until the caller goes."""
-        with self._tails.following(_scope(request.tenant)) as responses:
+        followed = Followed(_scope(request.tenant), request.profile, request.status)
+        with self._tails.following(followed) as responses:
             async for response in responses:
                 yield response
 

@@ -3,22 +3,39 @@
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from harmost.core.errors import RateLimited
 from harmost.core.tenants import visible
 from harmost.telemetry.v1 import telemetry_pb2
 
-__all__ = ["Tails"]
+__all__ = ["Followed", "Tails"]
 
 QUEUE_MAX = 256
 TAILS_MAX = 64
 
 
-class _Tail:
-    """One follower of `tenant` and what is below it."""
+class Followed(NamedTuple):
+    """Which records: at or below `tenant` ("" is all), of `profile` and `status` ("" and 0 are any)."""
 
-    def __init__(self, tenant: str, queue_max: int) -> None:
-        self._tenant = tenant
+    tenant: str
+    profile: str = ""
+    status: int = 0
+
+    def has(self, record: telemetry_pb2.Record) -> bool:
+        """Whether `record` is one of them."""
+        return (
+            visible(self.tenant, record.tenant)
+            and self.profile in ("", record.profile)
+            and self.status in (0, record.status)
+        )
+
+
+class _Tail:
+    """One follower."""
+
+    def __init__(self, followed: Followed, queue_max: int) -> None:
+        self._followed = followed
         self._missed = 0
         # None ends it.
         self._queue: asyncio.Queue[telemetry_pb2.TailDecisionsResponse | None] = asyncio.Queue(
@@ -26,7 +43,7 @@ class _Tail:
         )
 
     def offer(self, record: telemetry_pb2.Record) -> None:
-        if not visible(self._tenant, record.tenant):
+        if not self._followed.has(record):
             return
         if self._queue.full():
             self._missed += 1
@@ -55,14 +72,14 @@ class Tails:
 
     @contextmanager
     def following(
-        self, tenant: str
+        self, followed: Followed
     ) -> Generator[AsyncGenerator[telemetry_pb2.TailDecisionsResponse]]:
-        """Records at or below `tenant` ("" is all) from now on, for as long as the block lasts."""
+        """Records of those from now on, for as long as the block lasts."""
         if len(self._tails) >= TAILS_MAX:
             raise RateLimited(
                 f"{TAILS_MAX} callers follow records already: try again", retry_after_s=10.0
             )
-        tail = _Tail(tenant, self._queue_max)
+        tail = _Tail(followed, self._queue_max)
         self._tails.add(tail)
         try:
             yield tail.responses()

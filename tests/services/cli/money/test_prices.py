@@ -37,7 +37,8 @@ def test_a_model_without_a_price_says_why(harmost: Any) -> None:
     ("words", "message"),
     [
         (("m", "--vendor", "nobody"), "the built-in list has no vendor `nobody`: use anthropic"),
-        (("m", "--vendor", "openai", "--at", "today"), "`today` is no day"),
+        (("m", "--vendor", "openai"), "the built-in list has no model `m` of `openai`"),
+        (("o3", "--vendor", "openai", "--at", "today"), "`today` is no day"),
     ],
 )
 def test_who_types_a_wrong_thing_is_told_what_to_do(

@@ -168,6 +168,10 @@ def _listed(vendor: str, model: str) -> Known:
         raise InvalidInput(
             f"the built-in list has no vendor `{vendor}`: use {', '.join(built_in().vendors)}"
         )
+    if built_in().find(vendor, model, service_tier="standard") is None:
+        raise NotFound(
+            f"the built-in list has no model `{model}` of `{vendor}`: write it as the vendor does"
+        )
     provider = ProviderSpec(codec="openai", base_url="http://list", price_list=vendor)
     return Known(model, ModelSpec(provider=vendor, vendor_model_id=model), provider)
 

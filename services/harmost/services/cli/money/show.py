@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harmost.core.errors import NotFound
 from harmost.services.cli import options
 from harmost.services.cli.money.burn import MINUTES, Burn, Forecast, NodeSums, burns, forecast
 from harmost.services.cli.money.draw import Segment, amount, bar, escaped, per_hour, span, spark
@@ -39,6 +40,8 @@ def show(
     with target.session("budget") as session:
         found = [one for page in session.pages("ListBudgets", request) for one in page.budgets]
         burnt = burns(_minutes(session, node, found, now), ((one.node, one.unit) for one in found))
+    if node and not found:
+        raise NotFound(f"no budget is at or below `{node}`: see `harmost budget show`")
     rated = [(one, burnt[one.node, one.unit], _forecast(one, burnt, now)) for one in found]
     if as_json:
         emit([_plain(one, burn, ends, now) for one, burn, ends in rated])
@@ -49,7 +52,7 @@ def show(
             "[magenta]░[/magenta] suspense  · left; burn over 15 minutes, drawn over 60[/dim]"
         )
     else:
-        note(f"no budgets at or below `{node}`" if node else "no budgets that this key may see")
+        note("no budgets that this key may see")
 
 
 def _minutes(session: Any, node: str, budgets: list[Any], now: datetime) -> list[NodeSums]:
