@@ -52,6 +52,8 @@ from harmost.telemetry.v1 import telemetry_pb2_grpc
 
 if TYPE_CHECKING:
     from harmost.services.policy.replay import ReadVectors
+    from harmost.services.telemetry.otel.otel import Otel
+    from harmost.services.telemetry.otel.vendors import Vendors
 
 __all__ = ["SERVICES", "run"]
 
@@ -171,6 +173,8 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.services.telemetry.otel.vendors import Vendors
+
     _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
@@ -180,8 +184,12 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
                 )
             )
         )
-        snapshots = await stack.enter_async_context(_snapshots(settings, "telemetry"))
-        servicer = TelemetryServicer(store)
+        vendors = Vendors()
+        snapshots = await stack.enter_async_context(
+            _snapshots(settings, "telemetry", lambda each: vendors.replace(_providers(each)))
+        )
+        otel = await stack.enter_async_context(_otel(settings, store, vendors, snapshots))
+        servicer = TelemetryServicer(store, otel=otel)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
@@ -193,6 +201,37 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
             _serving(settings, register, keys, ready=snapshots.ready, drain=servicer.drain)
         )
         yield
+
+
+@asynccontextmanager
+async def _otel(
+    settings: Settings, store: TelemetryStore, vendors: "Vendors", snapshots: SnapshotWatcher
+) -> AsyncGenerator["Otel"]:
+    """Telemetry's OpenTelemetry, as the environment says, and whom it asks for levels."""
+    from harmost.services.telemetry.otel.levels import Levels
+    from harmost.services.telemetry.otel.meter import Meter
+    from harmost.services.telemetry.otel.otel import Otel
+    from harmost.services.telemetry.otel.settings import otel_settings
+
+    meter = Meter(vendors)
+    said = otel_settings(os.environ, prometheus=settings.metrics_listen)
+    otel = Otel(said, store, vendors, meter)
+    async with AsyncExitStack() as stack:
+
+        async def reach(address: str) -> grpc.aio.Channel:
+            return await stack.enter_async_context(channel(address, ca=settings.tls_ca))
+
+        budget = await reach(settings.budget_address) if settings.budget_address else None
+        routers = [(address, await reach(address)) for address in settings.router_addresses]
+        levels = Levels(
+            meter,
+            budget=budget,
+            routers=routers,
+            metadata=bearer(_service_key(settings)),
+            snapshots=snapshots,
+        )
+        otel.use(levels)
+        yield otel
 
 
 @asynccontextmanager
