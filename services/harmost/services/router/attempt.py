@@ -75,8 +75,7 @@ _OUTCOMES: dict[ProviderErrorKind, AttemptOutcome] = {
 _UNBILLED: frozenset[AttemptOutcome] = frozenset({"throttled", "provider_error", "rejected"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptPlan:
+class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is tried. `input_bound` is proven; `shape` is what the input is estimated by."""
 
     attempt_id: str
