@@ -14,7 +14,7 @@ from harmost.services.router.estimates import Estimates
 from harmost.services.router.tokenizer import Tokenizer
 
 TEXT = "hello world, how are you today? " * 20
-MESSAGES = (Message("user", TEXT),)
+MESSAGES = (Message.of("user", TEXT),)
 
 
 def estimates(calibration: Calibration, tokenizer: Tokenizer | None = None) -> Estimates:

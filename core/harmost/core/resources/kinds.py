@@ -248,6 +248,8 @@ class MissionProfileSpec(Strict, frozen=True):
     Either `steps`, or `models` (with `system`) as shorthand for one step named "answer".
     `unsupported_parameters`: a wish that a model does not know, such as `seed`, is left out and reported
     with the answer ("drop"), or the model is not asked ("refuse").
+    `audit: required`: nothing is sent before it is on the disk that it will be. `audit_retention` is
+    how long the audit log keeps what tells of its calls; empty: as its caller's tenant says.
     """
 
     steps: tuple[Step, ...] = ()
@@ -264,6 +266,7 @@ class MissionProfileSpec(Strict, frozen=True):
     snapshot_age_max_s: int = 86_400
     audit: Literal["standard", "required"] = "standard"
     unsupported_parameters: Literal["drop", "refuse"] = "drop"
+    audit_retention: Literal["", "short", "standard", "long"] = ""
 
 
 class Redact(Strict, frozen=True, rename={"with_": "with"}):
@@ -400,11 +403,18 @@ class Principal(Strict, frozen=True):
 
 
 class TenantSpec(Strict, frozen=True):
-    """A node of the tree; its name is its whole path, "acme/retail/support"."""
+    """A node of the tree; its name is its whole path, "acme/retail/support".
+
+    `audit_retention` is how long the audit log keeps what tells of its calls, and of those below it:
+    90 days, 400 days or seven years; empty: as the tenant above says, at last "standard". While
+    `legal_hold`, it keeps all of them, and no end user of them is erased.
+    """
 
     principals: tuple[Principal, ...] = ()
     allowed_purposes: tuple[str, ...] = ()
     in_flight_max: int = 1_000
+    audit_retention: Literal["", "short", "standard", "long"] = ""
+    legal_hold: bool = False
 
 
 Spec: TypeAlias = (

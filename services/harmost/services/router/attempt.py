@@ -93,6 +93,7 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
+    text_alone: bool = True  # no media, tools or schema
     dropped: tuple[str, ...] = ()  # wishes of `generation` that its provider does not take
     purse: Purse | None = None  # of its mission, for all attempts together
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
@@ -296,7 +297,7 @@ class Attempt:
         self._estimates.learn(
             said,
             text_bytes=self.exchange.text_bytes,
-            text_alone=not (bound.tool_calls_max or bound.unbounded),
+            text_alone=self.plan.text_alone and not (bound.tool_calls_max or bound.unbounded),
         )
 
     def not_admitted(self, why: str) -> AttemptSummary:
@@ -368,6 +369,11 @@ class Attempt:
         price = self.plan.price
         if price is None:
             return Amount(0, usage.total_tokens, price_unknown=True)
+        if any(tool not in price.tool_usd_picos for tool in usage.tool_calls):
+            # It ran a tool that has no price here: all that was held is taken to be spent.
+            known = cost_usd_nanos(price, msgspec.structs.replace(usage, tool_calls={}))
+            held = self._holding.amount.usd_nanos if self._holding is not None else 0
+            return Amount(max(known, held), usage.total_tokens)
         return Amount(cost_usd_nanos(price, usage), usage.total_tokens)
 
     def _worst_case(self, output_tokens_max: int) -> Amount:

@@ -69,7 +69,7 @@ class Estimates:
         return TokenUsage(input_tokens=input_tokens, output_tokens=output_tokens, exact=False)
 
     async def _counted(self, reference: str, messages: Sequence[Message]) -> int | None:
-        texts = [message.text for message in messages]
+        texts = [text for message in messages for text in message.written()]
         counted = await self._tokenizer.count(reference, texts, utf8_bytes=self._shape.utf8_bytes)
         if counted is None:
             return None

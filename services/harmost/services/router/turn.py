@@ -71,6 +71,12 @@ class Turn(msgspec.Struct, frozen=True):
         """About how many tokens they have, for whatever model."""
         return self.shape.tokens
 
+    @property
+    def text_alone(self) -> bool:
+        """Whether all that the provider reads is words of messages."""
+        asked = self.generation
+        return not (self.modalities != ("text",) or asked.tools or asked.output_schema_json)
+
     def input_bound(self, model: ModelSpec) -> InputBound:
         """What `model` can make of them at the most: no vocabulary makes more tokens of text."""
         text_tokens_max = bytes_bound(self.shape.utf8_bytes, self.shape.messages)
