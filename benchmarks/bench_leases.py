@@ -28,6 +28,7 @@ from harmost.services.transport import bearer, channel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 from ledger_process import LedgerProcess, limits_of
+from money_partition import cut_off
 from money_race import EXPECTED, race
 
 TENANTS = ("a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e")
@@ -150,11 +151,25 @@ async def _misses(client: BudgetClient) -> None:
         emit("budget.miss.wait_ms.p99", p99 * 1e3, "ms", len(took_s))
 
 
+async def bench_partition(directory: Path) -> None:
+    """A minute without the ledger: what a hit costs until the leases are spent, and what is spent."""
+    found = await cut_off(directory, before_s=15, seconds=62)
+    before, during = sorted(found.before_ns), sorted(found.during_ns)
+    n = len(during)
+    ratio = statistics.median(during) / statistics.median(before)
+    emit("budget.partition.hit_cpu_ratio", ratio, "", n)
+    p99_ratio = during[n * 99 // 100] / before[len(before) * 99 // 100]
+    emit("budget.partition.hit_p99_ratio", p99_ratio, "", n)
+    emit("budget.partition.overspend_nano", found.overspend_nano, "nano-USD", n)
+    emit("budget.partition.denied", found.denied, "", found.denied)
+
+
 def main() -> None:
     """Print one JSON line for each figure."""
     with tempfile.TemporaryDirectory(dir=".") as directory:
         asyncio.run(bench_rows(Path(directory)))
         asyncio.run(bench_router(Path(directory)))
+        asyncio.run(bench_partition(Path(directory) / "partition"))
         admitted = asyncio.run(race(Path(directory) / "race"))
         emit("budget.race.admitted", admitted[-1], "", len(admitted))
         emit("budget.race.expected", EXPECTED, "", 2_048)

@@ -1,4 +1,8 @@
-"""Wires each service: the only place that knows how the parts fit. `run` is what the CLI calls."""
+"""Wires each service: the only place that knows how the parts fit. `run` is what the CLI calls.
+
+What one service alone needs is imported where it is wired: every other starts, and after a kill comes
+back, without.
+"""
 
 import asyncio
 import contextlib
@@ -14,44 +18,29 @@ from typing import TYPE_CHECKING, cast
 import grpc
 import uvloop
 
-from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.budget.nodes import BudgetLimits, compile_limits
 from harmost.core.errors import HarmostError, InvalidInput
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
-from harmost.policy.v1 import policy_pb2_grpc
-from harmost.router.v1 import router_pb2_grpc
-from harmost.services.budget.service import BudgetServicer
-from harmost.services.budget.store import BudgetStore
 from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
-from harmost.services.journal.journal import Journal
-from harmost.services.journal.shipper import Shipper
-from harmost.services.providers.endpoints import Endpoints
-from harmost.services.router.attempt import AttemptTools
-from harmost.services.router.budget import BudgetClient
-from harmost.services.router.mission import MissionTools
-from harmost.services.router.orphans import Books, adopting
-from harmost.services.router.recovery import recover
-from harmost.services.router.service import RouterServicer
-from harmost.services.router.stats import Stats
 from harmost.services.settings import Settings
 from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
 from harmost.services.snapshots.keys import read_signer, verifier_of
 from harmost.services.snapshots.watcher import SnapshotWatcher
-from harmost.services.telemetry.retention import retention_of
-from harmost.services.telemetry.service import TelemetryServicer
-from harmost.services.telemetry.store import TelemetryStore
 from harmost.services.transport import GrpcServer, Transport, bearer, channel
-from harmost.services.upstream.client import upstream_client
-from harmost.services.upstream.upstream import Upstream
 from harmost.services.wire.tls import TlsFiles
-from harmost.telemetry.v1 import telemetry_pb2_grpc
 
 if TYPE_CHECKING:
     from harmost.services.policy.replay import ReadVectors
+    from harmost.services.router.attempt import AttemptTools
+    from harmost.services.router.orphans import Books
+    from harmost.services.telemetry.otel.otel import Otel
+    from harmost.services.telemetry.otel.vendors import Vendors
+    from harmost.services.telemetry.store import TelemetryStore
+    from harmost.services.upstream.upstream import Upstream
 
 __all__ = ["SERVICES", "run"]
 
@@ -107,7 +96,7 @@ async def _run(
 
 @asynccontextmanager
 async def _policy(settings: Settings) -> AsyncGenerator[None]:
-    # Here, as in `_sandbox`: what one service alone needs would slow the restart of every other.
+    from harmost.policy.v1 import policy_pb2_grpc
     from harmost.services.policy.service import PolicyServicer
     from harmost.services.policy.store import PolicyStore
 
@@ -148,6 +137,10 @@ async def _vectors(settings: Settings) -> AsyncGenerator["ReadVectors | None"]:
 
 @asynccontextmanager
 async def _budget(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.budget.v1 import budget_pb2_grpc
+    from harmost.services.budget.service import BudgetServicer
+    from harmost.services.budget.store import BudgetStore
+
     _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
@@ -172,6 +165,12 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.services.telemetry.otel.vendors import Vendors
+    from harmost.services.telemetry.retention import retention_of
+    from harmost.services.telemetry.service import TelemetryServicer
+    from harmost.services.telemetry.store import TelemetryStore
+    from harmost.telemetry.v1 import telemetry_pb2_grpc
+
     _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
         store = stack.enter_context(
@@ -181,8 +180,12 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
                 )
             )
         )
-        snapshots = await stack.enter_async_context(_snapshots(settings, "telemetry"))
-        servicer = TelemetryServicer(store)
+        vendors = Vendors()
+        snapshots = await stack.enter_async_context(
+            _snapshots(settings, "telemetry", lambda each: vendors.replace(_providers(each)))
+        )
+        otel = await stack.enter_async_context(_otel(settings, store, vendors, snapshots))
+        servicer = TelemetryServicer(store, otel=otel)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
@@ -197,7 +200,47 @@ async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
+async def _otel(
+    settings: Settings, store: "TelemetryStore", vendors: "Vendors", snapshots: SnapshotWatcher
+) -> AsyncGenerator["Otel"]:
+    """Telemetry's OpenTelemetry, as the environment says, and whom it asks for levels."""
+    from harmost.services.telemetry.otel.levels import Levels
+    from harmost.services.telemetry.otel.meter import Meter
+    from harmost.services.telemetry.otel.otel import Otel
+    from harmost.services.telemetry.otel.settings import otel_settings
+
+    meter = Meter(vendors)
+    said = otel_settings(os.environ, prometheus=settings.metrics_listen)
+    otel = Otel(said, store, vendors, meter)
+    async with AsyncExitStack() as stack:
+
+        async def reach(address: str) -> grpc.aio.Channel:
+            return await stack.enter_async_context(channel(address, ca=settings.tls_ca))
+
+        budget = await reach(settings.budget_address) if settings.budget_address else None
+        routers = [(address, await reach(address)) for address in settings.router_addresses]
+        levels = Levels(
+            meter,
+            budget=budget,
+            routers=routers,
+            metadata=bearer(_service_key(settings)),
+            snapshots=snapshots,
+        )
+        otel.use(levels)
+        yield otel
+
+
+@asynccontextmanager
 async def _router(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.router.v1 import router_pb2_grpc
+    from harmost.services.providers.endpoints import Endpoints
+    from harmost.services.router.mission import MissionTools
+    from harmost.services.router.orphans import adopting
+    from harmost.services.router.recovery import recover
+    from harmost.services.router.service import RouterServicer
+    from harmost.services.router.stats import Stats
+    from harmost.services.upstream.client import upstream_client
+
     root, router_id = settings.data_dir, settings.router_id
     settings = replace(settings, data_dir=root / router_id)  # the slot: ours alone
     async with AsyncExitStack() as stack:
@@ -229,8 +272,13 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books]:
+async def _books(settings: Settings, upstream: "Upstream") -> "AsyncGenerator[Books]":
     """How a slot's books are opened: its journal, and what ships and pays from it."""
+    from harmost.services.journal.journal import Journal
+    from harmost.services.journal.shipper import Shipper
+    from harmost.services.router.attempt import AttemptTools
+    from harmost.services.router.budget import BudgetClient
+
     metadata = bearer(_service_key(settings))
     async with (
         channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry,
@@ -238,7 +286,7 @@ async def _books(settings: Settings, upstream: Upstream) -> AsyncGenerator[Books
     ):
 
         @asynccontextmanager
-        async def books(slot: Path) -> AsyncGenerator[AttemptTools]:
+        async def books(slot: Path) -> "AsyncGenerator[AttemptTools]":
             journal = Journal(slot / "journal", settings.router_id, deployment=settings.deployment)
             shipper = Shipper(journal, telemetry, metadata=metadata)
             budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)

@@ -22,7 +22,8 @@ class Settings:
     `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
     workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached. A ledger or
     journal belongs to one `deployment` and opens for no other; "" asks for none. `keep` says for how
-    long Telemetry keeps what (telemetry/retention.py).
+    long Telemetry keeps what (telemetry/retention.py); it asks the Routers at `router_addresses` how
+    they are, and serves metrics on `metrics_listen`, "" for nowhere.
     """
 
     listen: str
@@ -39,6 +40,8 @@ class Settings:
     policy_address: str = ""
     budget_address: str = ""
     telemetry_address: str = ""
+    router_addresses: tuple[str, ...] = ()
+    metrics_listen: str = ""
     deployment: str = ""
     router_name: str = "router"
     slot: int = 0
@@ -69,6 +72,11 @@ class Settings:
             raise InvalidInput(
                 f"`{self.own_listen}` can be reached from other machines: "
                 "a worker's own address is for this one, such as 127.0.0.1:50056"
+            )
+        if self.metrics_listen and not (self.allow_insecure or is_loopback(self.metrics_listen)):
+            raise InvalidInput(
+                f"metrics on `{self.metrics_listen}` can be read from other machines, by anyone: "
+                "say `--insecure-listen` if the network is safe, or send them with OTLP"
             )
         if not 0 <= self.grace_s <= GRACE_S_MAX:
             raise InvalidInput(f"grace must be from 0 to {GRACE_S_MAX:.0f} s: `{self.grace_s}`")

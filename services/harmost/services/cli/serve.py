@@ -133,6 +133,36 @@ Workers = Annotated[
         help="How many share the port and the directory. Slots beyond are replayed and removed.",
     ),
 ]
+Routers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--router",
+        metavar="HOST:PORT",
+        envvar="HARMOST_ROUTER_ADDRESSES",
+        help="A Router that is asked how it is, for metrics; again for more.",
+        show_default=False,
+    ),
+]
+MetricsListen = Annotated[
+    str,
+    typer.Option(
+        "--metrics-listen",
+        metavar="HOST:PORT",
+        envvar="HARMOST_METRICS_LISTEN",
+        help="Where Prometheus scrapes /metrics. Default: nowhere.",
+        show_default=False,
+    ),
+]
+AskedBudget = Annotated[
+    str,
+    typer.Option(
+        "--budget",
+        metavar="HOST:PORT",
+        envvar="HARMOST_BUDGET_ADDRESS",
+        help="The Budget service that is asked for levels, for metrics. Default: none is.",
+        show_default=False,
+    ),
+]
 OwnListen = Annotated[
     str,
     typer.Option(
@@ -240,12 +270,18 @@ def telemetry(
     tls_client_ca: TlsClientCa = None,
     tls_ca: TlsCa = None,
     policy: Policy = f"127.0.0.1:{PORT + 1}",
+    budget: AskedBudget = "",
+    router: Routers = None,
+    metrics_listen: MetricsListen = "",
     insecure_listen: Insecure = False,
     grace: Grace = 10.0,
     keep: Keep = None,
     supervised: Supervised = False,
 ) -> None:
-    """Run the Telemetry service alone: it keeps the records."""
+    """Run the Telemetry service alone: it keeps the records, and makes telemetry of them.
+
+    OTEL_* variables say where that is sent: see docs/telemetry.md.
+    """
     run(
         "telemetry",
         supervised=supervised,
@@ -260,6 +296,9 @@ def telemetry(
         tls_client_ca=tls_client_ca,
         tls_ca=tls_ca,
         policy_address=policy,
+        budget_address=budget,
+        router_addresses=tuple(router or ()),
+        metrics_listen=metrics_listen,
         allow_insecure=insecure_listen,
         grace_s=grace,
         keep=tuple(keep or ()),

@@ -9,9 +9,9 @@ from harmost.services.convert.forms import form_of
 from harmost.services.convert.times import time_from_proto
 from harmost.services.convert.usage import USAGE, usage_from_proto
 
-__all__ = ["ATTEMPT", "attempt_from_proto", "attempt_to_proto", "outcome_to_proto"]
+__all__ = ["ATTEMPT", "OUTCOMES", "attempt_from_proto", "attempt_to_proto"]
 
-_OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
+OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
     "completed": attempt_pb2.ATTEMPT_OUTCOME_COMPLETED,
     "connect_failed": attempt_pb2.ATTEMPT_OUTCOME_CONNECT_FAILED,
     "throttled": attempt_pb2.ATTEMPT_OUTCOME_THROTTLED,
@@ -25,19 +25,14 @@ _OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
     "not_admitted": attempt_pb2.ATTEMPT_OUTCOME_NOT_ADMITTED,
     "interrupted": attempt_pb2.ATTEMPT_OUTCOME_INTERRUPTED,
 }
-_OUTCOME_NAMES: Mapping[int, AttemptOutcome] = {number: name for name, number in _OUTCOMES.items()}
+_OUTCOME_NAMES: Mapping[int, AttemptOutcome] = {number: name for name, number in OUTCOMES.items()}
 
 ATTEMPT = form_of(
     attempt_pb2.Attempt,
     AttemptSummary,
     names={"started_at": "started_at_ns"},
-    how={"outcome": _OUTCOMES, "usage": USAGE},
+    how={"outcome": OUTCOMES, "usage": USAGE},
 )
-
-
-def outcome_to_proto(outcome: AttemptOutcome) -> "attempt_pb2.AttemptOutcome.ValueType":
-    """`outcome` for the wire."""
-    return _OUTCOMES[outcome]
 
 
 def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:

@@ -85,12 +85,12 @@ class Gate(grpc.aio.ServerInterceptor):
 
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                _unary(admit, handler.unary_unary), decode, encode
+                _unary(admit, handler.unary_unary), decode, _bytes_or(encode)
             )
         if handler.unary_stream is not None and not inspect.isasyncgenfunction(
             handler.unary_stream
         ):
-            # The servicer writes to its call by itself, messages or bytes of them.
+            # The servicer writes to its call by itself.
             return grpc.unary_stream_rpc_method_handler(
                 _unary(admit, handler.unary_stream), decode, _bytes_or(encode)
             )
@@ -180,6 +180,8 @@ def _lenient(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
 
 
 def _bytes_or(encode: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """A servicer answers with messages, or with bytes of them."""
+
     def encode_unless_bytes(message: Any) -> bytes:
         return message if isinstance(message, bytes) or encode is None else encode(message)
 

@@ -20,7 +20,8 @@ SERVICES = ("router", "policy", "budget", "telemetry", "sandbox")
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses, "host:port". `sandbox` speaks HTTP, "" if there is none; `tls_ca` "" is plaintext.
+    """Addresses, "host:port". `sandbox` speaks HTTP, "" if there is none; `tls_ca` "" is plaintext;
+    `metrics` is where Prometheus scrapes.
 
     `workers` are where each of the Router's workers is reached alone; they share `router`.
     """
@@ -31,6 +32,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: str = f"127.0.0.1:{PORT + 3}"
     sandbox: str = f"127.0.0.1:{PORT + 4}"
     tls_ca: str = ""
+    metrics: str = ""
     workers: tuple[str, ...] = ()
 
     @classmethod

@@ -1,16 +1,19 @@
 """Between the Router's protos and the domain: a request becomes a `Call`, events become messages."""
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 
 from harmost.core.chat import Call, Claims, FinishReason, Generation, Message, MessageRole
 from harmost.core.errors import Forbidden, InvalidInput, UnsupportedField, Violation
+from harmost.core.messages.form import Field, Form
 from harmost.core.otel.context import UNTRACED, TraceContext
 from harmost.router.v1 import router_pb2
-from harmost.services.convert.attempt import attempt_to_proto, outcome_to_proto
+from harmost.services.convert.attempt import ATTEMPT, OUTCOMES
 from harmost.services.convert.decision import decision_to_bytes
-from harmost.services.convert.usage import usage_to_proto
+from harmost.services.convert.forms import form_of
+from harmost.services.convert.usage import USAGE
 from harmost.services.interceptors.principal import Principal
 from harmost.services.router.events import (
     Finished,
@@ -71,31 +74,14 @@ def call_of(
     )
 
 
-def stream_response(event: MissionEvent, sequence: int) -> router_pb2.StreamChatResponse:
-    """`event` as the message that carries it."""
-    response = router_pb2.StreamChatResponse(sequence=sequence)
-    match event:
-        case Started():
-            response.started.CopyFrom(_started(event))
-            _tell_decision(response.started, event)
-        case StepStarted():
-            response.step_started.CopyFrom(_step_started(event))
-        case Hop():
-            response.hop.CopyFrom(_hop(event))
-        case StepFinished():
-            response.step_finished.CopyFrom(_step_finished(event))
-        case Finished():
-            response.finished.CopyFrom(_finished(event))
-            _tell_decision(response.finished, event)
-    return response
+def stream_response(event: MissionEvent, sequence: int) -> bytes:
+    """`event` as the message that carries it, serialized."""
+    return _EVENTS[type(event)].write(_Told(sequence, event))
 
 
-def chat_response(text: str, finished: Finished) -> router_pb2.ChatResponse:
-    """A whole answer."""
-    parts = [router_pb2.Part(text=text)] if text else []
-    response = router_pb2.ChatResponse(parts=parts, finished=_finished(finished))
-    _tell_decision(response.finished, finished)
-    return response
+def chat_response(text: str, finished: Finished) -> bytes:
+    """A whole answer, serialized."""
+    return _ANSWER.write(_Answer((_Text(text),) if text else (), finished))
 
 
 def _refuse_unsupported(request: AnyChatRequest) -> None:
@@ -162,70 +148,70 @@ def _claims(claims: router_pb2.Claims, principal: Principal) -> Claims:
     )
 
 
-def _started(event: Started) -> router_pb2.Started:
-    return router_pb2.Started(
-        record_id=event.record_id,
-        tenant=event.tenant,
+def _output(output: Mapping[str, Any]) -> bytes:
+    struct = Struct()
+    struct.update(dict(output))
+    return struct.SerializeToString()
+
+
+class _Told(NamedTuple):
+    sequence: int
+    event: MissionEvent
+
+
+class _Text(NamedTuple):
+    text: str
+
+
+class _Answer(NamedTuple):
+    parts: tuple[_Text, ...]
+    finished: Finished
+
+
+_FINISHED = form_of(
+    router_pb2.Finished,
+    Finished,
+    names={
+        name: f"record.{name}"
+        for name in ("record_id", "usage", "cost_usd_nanos", "decision", "attempts", "added_ns")
+    },
+    how={
+        "finish_reason": _FINISH_REASONS,
+        "usage": USAGE,
+        "decision": decision_to_bytes,
+        "attempts": ATTEMPT,
+    },
+)
+_FORMS: Mapping[type, tuple[str, Form]] = {
+    Started: (
+        "started",
+        form_of(router_pb2.Started, Started, how={"decision": decision_to_bytes}),
+    ),
+    StepStarted: ("step_started", form_of(router_pb2.StepStarted, StepStarted)),
+    Hop: ("hop", form_of(router_pb2.Hop, Hop, how={"cause": OUTCOMES})),
+    StepFinished: (
+        "step_finished",
+        form_of(
+            router_pb2.StepFinished,
+            StepFinished,
+            how={"finish_reason": _FINISH_REASONS, "output": _output},
+        ),
+    ),
+    Finished: ("finished", _FINISHED),
+}
+_RESPONSE = router_pb2.StreamChatResponse.DESCRIPTOR.fields_by_name
+_EVENTS: Mapping[type, Form] = {
+    kind: Form(
+        [
+            Field(_RESPONSE["sequence"].number, "sequence", "int"),
+            Field(_RESPONSE[name].number, "event", "message", how=form),
+        ]
     )
-
-
-def _step_started(event: StepStarted) -> router_pb2.StepStarted:
-    return router_pb2.StepStarted(
-        step_index=event.step_index,
-        step=event.step,
-        model=event.model,
-        attempt_id=event.attempt_id,
-    )
-
-
-def _hop(event: Hop) -> router_pb2.Hop:
-    return router_pb2.Hop(
-        step_index=event.step_index,
-        from_attempt_id=event.from_attempt_id,
-        from_model=event.from_model,
-        to_attempt_id=event.to_attempt_id,
-        to_model=event.to_model,
-        cause=outcome_to_proto(event.cause),
-        error=event.error,
-    )
-
-
-def _step_finished(event: StepFinished) -> router_pb2.StepFinished:
-    message = router_pb2.StepFinished(
-        step_index=event.step_index,
-        step=event.step,
-        skipped=event.skipped,
-        model=event.model,
-    )
-    if event.finish_reason is not None:
-        message.finish_reason = _FINISH_REASONS[event.finish_reason]
-    if event.output is not None:
-        output = Struct()
-        output.update(dict(event.output))
-        message.output.CopyFrom(output)
-    return message
-
-
-def _finished(event: Finished) -> router_pb2.Finished:
-    record = event.record
-    return router_pb2.Finished(
-        record_id=record.record_id,
-        finish_reason=_FINISH_REASONS[event.finish_reason],
-        model=event.model,
-        provider=event.provider,
-        usage=usage_to_proto(record.usage),
-        cost_usd_nanos=record.cost_usd_nanos,
-        attempts=[attempt_to_proto(attempt) for attempt in record.attempts],
-        warnings=event.warnings,
-        price_unknown=event.price_unknown,
-        added_ns=record.added_ns,
-    )
-
-
-def _tell_decision(
-    message: router_pb2.Started | router_pb2.Finished, event: Started | Finished
-) -> None:
-    """Put the decision into `message` where it stands: a large one costs more to copy than to parse."""
-    decision = event.decision if isinstance(event, Started) else event.record.decision
-    if decision is not None:
-        message.decision.ParseFromString(decision_to_bytes(decision))
+    for kind, (name, form) in _FORMS.items()
+}
+_PART = router_pb2.Part.DESCRIPTOR.fields_by_name["text"].number
+_ANSWER = form_of(
+    router_pb2.ChatResponse,
+    _Answer,
+    how={"parts": Form([Field(_PART, "text", "text")]), "finished": _FINISHED},
+)

@@ -100,7 +100,7 @@ class _WireListener:
         self.relay = stream.send_framed
 
     def tell(self, event: MissionEvent) -> None:
-        self._stream.send(stream_response(event, self.sequence).SerializeToString())
+        self._stream.send(stream_response(event, self.sequence))
         self.sequence += 1
 
     def on_room(self, callback: Callable[[], object] | None) -> None:
@@ -121,7 +121,7 @@ class _BufferedListener:
         self._ended = False
 
     def tell(self, event: MissionEvent) -> None:
-        message = stream_response(event, self.sequence).SerializeToString()
+        message = stream_response(event, self.sequence)
         self.sequence += 1
         self.relay(_PREFIX.pack(0, len(message)) + message)
 

@@ -4,7 +4,9 @@ Runs before the Router serves. Evidence comes first: the provider's own books wh
 can be asked; else the full hold is settled and marked as estimated, since money is never freed unseen.
 """
 
+import asyncio
 import logging
+from collections.abc import Sequence
 
 from harmost.core.audit.recovery import Unsettled, interrupted_record
 from harmost.core.audit.rows import (
@@ -26,6 +28,8 @@ __all__ = ["recover"]
 
 log = logging.getLogger(__name__)
 
+LOOKUPS_MAX = 32  # at once: half of what HTTP/2 servers usually take on one connection
+
 
 async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
     """Close every open attempt and mission of the journal; pay what is owed."""
@@ -39,7 +43,7 @@ async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
         len(found.open_missions),
         len(found.unsettled),
     )
-    closed = [Unsettled(await _close(row, tools, endpoints), row) for row in found.open_attempts]
+    closed = await _close_all(found.open_attempts, tools, endpoints)
     for mission in found.open_missions:
         opened = mission.opened
         interrupted = (
@@ -52,8 +56,24 @@ async def recover(tools: AttemptTools, endpoints: Endpoints) -> None:
     tools.budget.recover((*found.unsettled, *closed))
 
 
-async def _close(row: AttemptOpened, tools: AttemptTools, endpoints: Endpoints) -> AttemptClosed:
-    usage = await _usage(row, tools, endpoints)
+async def _close_all(
+    rows: Sequence[AttemptOpened], tools: AttemptTools, endpoints: Endpoints
+) -> list[Unsettled]:
+    """In the order of `rows`; LOOKUPS_MAX providers' books are asked at a time, so one that is slow,
+    or does not answer, holds up the start of a Router once and not for each attempt."""
+    asking = asyncio.Semaphore(LOOKUPS_MAX)
+
+    async def asked(row: AttemptOpened) -> TokenUsage | None:
+        async with asking:
+            return await _usage(row, tools, endpoints)
+
+    usages = await asyncio.gather(*(asked(row) for row in rows))
+    return [
+        Unsettled(_close(row, usage, tools), row) for row, usage in zip(rows, usages, strict=True)
+    ]
+
+
+def _close(row: AttemptOpened, usage: TokenUsage | None, tools: AttemptTools) -> AttemptClosed:
     amount = None if usage is None else _amount(row, usage)
     summary = AttemptSummary(
         attempt_id=row.attempt_id,

@@ -4,8 +4,6 @@ Bounded by the calls in flight.
 """
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from harmost.core.errors import Killed
@@ -34,14 +32,13 @@ class RunningMissions:
         """Whether the mission of a record runs here now."""
         return record_id in self._running
 
-    @contextmanager
-    def running(self, mission: Mission, principal: Principal) -> Generator[None]:
-        """Within reach of `stop` until the block ends."""
+    def begin(self, mission: Mission, principal: Principal) -> None:
+        """From now on `mission` is within reach of `stop`, until `end`."""
         self._running[mission.record_id] = _Running(mission, principal)
-        try:
-            yield
-        finally:
-            del self._running[mission.record_id]
+
+    def end(self, mission: Mission) -> None:
+        """It is no more."""
+        self._running.pop(mission.record_id, None)
 
     async def stop(self, snapshot: CompiledSnapshot, revocations: Revocations) -> None:
         """Kill what `revocations` mean, and what runs with a key that `snapshot` does not have.

@@ -27,7 +27,7 @@ from harmost.services.interceptors.principal import Principal, current_principal
 from harmost.services.router.admission import InFlight
 from harmost.services.router.convert import AnyChatRequest, call_of, chat_response
 from harmost.services.router.events import Finished
-from harmost.services.router.listeners import Nobody, listening
+from harmost.services.router.listeners import Listener, Nobody, listening
 from harmost.services.router.listing import model_info, profile_info
 from harmost.services.router.mission import Mission, MissionTools
 from harmost.services.router.running import RunningMissions
@@ -66,16 +66,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     async def StreamChat(  # type: ignore[override] # it writes to its call by itself
         self, request: router_pb2.StreamChatRequest, context: Context
     ) -> None:
-        async with listening(context) as listener, self._admitted(request, context) as mission:
-            _raise_if_broken(await mission.run(listener))
+        async with listening(context) as listener:
+            await self._serve(request, context, listener)
 
-    async def Chat(
+    async def Chat(  # type: ignore[override] # the message as bytes: it is never an object
         self, request: router_pb2.ChatRequest, context: Context
-    ) -> router_pb2.ChatResponse:
-        async with self._admitted(request, context) as mission:
-            finished = await mission.run(Nobody())
-            _raise_if_broken(finished)
-            return chat_response(mission.text, finished)
+    ) -> bytes:
+        return chat_response(*await self._serve(request, context, Nobody()))
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context
@@ -142,9 +139,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
 
     # --- admit --------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _admitted(self, request: AnyChatRequest, context: Context) -> AsyncGenerator[Mission]:
-        """A mission for `request`, counted while it runs. Left early, it is settled behind the scenes."""
+    async def _serve(
+        self, request: AnyChatRequest, context: Context, listener: Listener
+    ) -> tuple[str, Finished]:
+        """The text and the end of a mission for `request`, which is counted while it runs.
+
+        Left early, it is settled behind the scenes.
+        """
         principal, snapshot = current_principal(), self._snapshots.current()
         trace = trace_context(context.invocation_metadata() or ())
         call = self._admit(request, principal, snapshot, trace)
@@ -166,9 +167,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 tools=self._tools,
                 tls=self._tls,
             )
-            with self._missions.running(mission, principal):
-                yield mission
+            self._missions.begin(mission, principal)
+            finished = await mission.run(listener)
+            _raise_if_broken(finished)
+            return mission.text, finished
         finally:
+            if mission is not None:
+                self._missions.end(mission)
             if mission is not None and mission.open:
                 self._abandon(mission, context)
             else:

@@ -61,7 +61,8 @@ class Plan:
 
     def listens(self) -> dict[str, str]:
         """Every address that must be free."""
-        return {"router": self.endpoints.router, **self.processes()}
+        others = {"metrics": self.endpoints.metrics} if self.endpoints.metrics else {}
+        return {"router": self.endpoints.router, **self.processes(), **others}
 
     def command(self, name: str, key_file: Path) -> list[str]:
         """The command line of the process called `name`."""
@@ -82,6 +83,9 @@ class Plan:
         else:
             words += ["--policy", known.policy, *_flag("--tls-ca", self.tls_ca)]
             words += ["--policy-verify-key", str(self.data_dir / VERIFY_KEYS)]
+        if service == "telemetry":
+            words += ["--budget", known.budget, "--metrics-listen", known.metrics]
+            words += [word for each in known.workers for word in ("--router", each)]
         if service in ("budget", "router"):
             words += ["--deployment", premises.deployment(self.data_dir)]
         if service == "router":
@@ -106,18 +110,18 @@ def endpoints_for(
     previous: Endpoints | None = None,
     routers: int = 1,
 ) -> Endpoints:
-    """Five addresses from `port` on, then each worker's own; only the router's is on `host`.
+    """Six addresses from `port` on, then each worker's own; only the router's is on `host`.
 
     0: any that are free, those of the run before where they still are.
     """
-    count = len(SERVICES) + routers
+    count = len(SERVICES) + 1 + routers
     if port == 0:
         ports = _ports_again(previous, count) or premises.free_ports(count, host)
     else:
         ports = [port + i for i in range(count)]
     split_address(f"{_bracketed(host)}:{ports[-1]}")
     hosts = [_bracketed(host)] + ["127.0.0.1"] * (count - 1)
-    router, policy, budget, telemetry, provider, *workers = (
+    router, policy, budget, telemetry, provider, metrics, *workers = (
         f"{where}:{number}" for where, number in zip(hosts, ports, strict=True)
     )
     return Endpoints(
@@ -126,6 +130,7 @@ def endpoints_for(
         budget=budget,
         telemetry=telemetry,
         sandbox=provider if sandbox else "",
+        metrics=metrics,
         tls_ca=str(tls_ca.absolute()) if tls_ca else "",
         workers=tuple(workers),
     )
@@ -271,7 +276,8 @@ def _ports_again(previous: Endpoints | None, count: int) -> list[int]:
     if previous is None:
         return []
     known = _addresses(previous)
-    again = [*(known[service] for service in SERVICES), *previous.workers][:count]
+    services = [known[service] for service in SERVICES]
+    again = [*services, previous.metrics, *previous.workers][:count]
     if not all(again):
         return []
     try:

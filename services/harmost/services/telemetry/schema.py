@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 
+from harmost.services.telemetry.backlog import SCHEMA as EXPORTS
 from harmost.telemetry.v1 import telemetry_pb2
 
 __all__ = ["APPLICATION_ID", "FUNCTIONS", "MIGRATIONS", "USAGE_COLUMNS"]
@@ -98,6 +99,7 @@ MIGRATIONS = (
 
     CREATE INDEX whole_records_by_time ON whole_records (started_ns);
     """,
+    EXPORTS,
 )
 
 

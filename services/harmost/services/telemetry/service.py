@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,6 +33,8 @@ __all__ = ["TelemetryServicer"]
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:  # generic in the type stubs, not in grpcio itself
+    from harmost.services.telemetry.otel.otel import Otel
+
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 else:
     Context = grpc.aio.ServicerContext
@@ -48,15 +50,22 @@ _TIME_NS_MAX = 2**63 - 1
 class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
     """Serves while it is `running()`."""
 
-    def __init__(self, store: TelemetryStore, *, tails: Tails | None = None) -> None:
+    def __init__(
+        self, store: TelemetryStore, *, tails: Tails | None = None, otel: "Otel | None" = None
+    ) -> None:
         self._store = store
+        self._otel = otel
         self._worker = Worker(store)
         self._tails = tails or Tails()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Prune until the block ends; then let what is being written be ended."""
-        async with self._worker.running(), asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._worker.running())
+            if self._otel is not None:
+                await stack.enter_async_context(self._otel.running(self._worker.write))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             pruner = tasks.create_task(self._prune_forever(), name="telemetry.prune")
             try:
                 yield
@@ -74,6 +83,8 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
         async for request in request_iterator:
             fresh = await self._worker.write(partial(self._store.take, request))
             self._tails.offer(fresh)
+            if self._otel is not None:
+                await self._otel.take(fresh)
             yield telemetry_pb2.ReportResponse(batch=request.batch)
 
     async def QueryUsage(

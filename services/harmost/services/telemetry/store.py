@@ -19,6 +19,7 @@ from harmost.core.errors import ServiceUnavailable
 from harmost.core.tenants import visible
 from harmost.services.convert.record import outcome_report_to_proto
 from harmost.services.sqlite import open_database
+from harmost.services.telemetry.backlog import Backlog, keep_behind_newest
 from harmost.services.telemetry.convert import Entry, Position, entry_of, outcome_of
 from harmost.services.telemetry.retention import Pruner, Retention
 from harmost.services.telemetry.schema import APPLICATION_ID, FUNCTIONS, MIGRATIONS
@@ -172,7 +173,13 @@ class TelemetryStore:
 
     def prune(self, now_ns: int) -> int:
         """See `Pruner.prune`."""
-        return self._pruner.prune(now_ns)
+        pruned = self._pruner.prune(now_ns)
+        keep_behind_newest(self._connection)
+        return pruned
+
+    def backlog(self, destination: str, *, records_max: int) -> Backlog:
+        """What `destination` has yet to get, at most `records_max` behind the newest record."""
+        return Backlog(self._connection, destination, records_max=records_max)
 
     def wanted_until(self, unwanted: threading.Event | None) -> None:
         """Interrupt what runs from now on once `unwanted` is set."""
@@ -212,6 +219,8 @@ class TelemetryStore:
                 _INSERT_LABEL, ((position, *label) for label in entry.labels)
             )
         self._connection.executemany(_INSERT_VECTOR, entry.vectors)
+        if entry.record.audit_required:
+            self._connection.execute("INSERT INTO audit_required VALUES (?)", (position,))
         return True
 
     def _insert_outcome(self, record_id: str, outcome: Outcome) -> int:

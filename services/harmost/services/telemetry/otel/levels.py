@@ -1,0 +1,129 @@
+"""What is not in records: how full budgets are, and how Routers are; asked when somebody looks."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from harmost.budget.v1 import budget_pb2, budget_pb2_grpc
+from harmost.router.v1 import router_pb2, router_pb2_grpc
+from harmost.services.snapshots.watcher import SnapshotWatcher
+from harmost.services.telemetry.otel.meter import SERIES_MAX, Labels, Meter
+
+__all__ = ["Levels"]
+
+log = logging.getLogger(__name__)
+
+AGE_MAX_S = 1.0  # several who look at once ask once
+TIMEOUT_S = 2.0
+PAGE_SIZE = 1_000
+PAGES_MAX = SERIES_MAX // PAGE_SIZE
+NANOS = 1_000_000_000
+
+_BUDGET_KEYS = ("limit", "settled", "held", "leased", "suspense", "debt")
+_UNITS = {
+    budget_pb2.UNIT_USD_NANOS: "usd",
+    budget_pb2.UNIT_TOKENS: "tokens",
+    budget_pb2.UNIT_REQUESTS: "requests",
+}
+_ROUTER_KEYS = ("router_calls", "router_journal", "router_owed", "router_held", "router_generation")
+
+Metadata = Sequence[tuple[str, str]]
+
+
+class Levels:
+    """Sets gauges of `meter`. `budget` and `routers` are channels; None and none: not asked.
+
+    `snapshots` is where Telemetry itself hears from Policy.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        budget: grpc.aio.Channel | None,
+        routers: Sequence[tuple[str, grpc.aio.Channel]],
+        metadata: Metadata,
+        snapshots: SnapshotWatcher,
+    ) -> None:
+        self._meter = meter
+        self._budget: Any = budget_pb2_grpc.BudgetServiceStub(budget) if budget else None
+        self._routers: list[tuple[str, Any]] = [
+            (address, router_pb2_grpc.RouterServiceStub(channel)) for address, channel in routers
+        ]
+        self._names: dict[str, str] = {}  # of Routers that answered, by address
+        self._metadata = tuple(metadata)
+        self._snapshots = snapshots
+        self._asked_s = -AGE_MAX_S
+        self._asking = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Ask anew, unless somebody just did. Never raises: what does not answer has no level."""
+        async with self._asking:
+            if time.monotonic() - self._asked_s < AGE_MAX_S:
+                return
+            asked = [self._ask_router(address, stub) for address, stub in self._routers]
+            asked += [self._ask_budget()] if self._budget is not None else []
+            await asyncio.gather(*asked)
+            self._tell_snapshot()
+            self._asked_s = time.monotonic()
+
+    def _tell_snapshot(self) -> None:
+        age_s = self._snapshots.age_s()
+        if not math.isinf(age_s):  # the first is here
+            self._meter.level("snapshot_age", (), age_s)
+            generation = self._snapshots.current().generation
+            self._meter.level("snapshot_generation", (), generation)
+
+    async def _ask_budget(self) -> None:
+        found: list[budget_pb2.Budget] = []
+        token = ""
+        try:
+            for _ in range(PAGES_MAX):
+                answer = await self._budget.ListBudgets(
+                    budget_pb2.ListBudgetsRequest(page_size=PAGE_SIZE, page_token=token),
+                    timeout=TIMEOUT_S,
+                    metadata=self._metadata,
+                )
+                found += answer.budgets
+                token = answer.next_page_token
+                if not token:
+                    break
+        except grpc.aio.AioRpcError as error:
+            log.debug("levels of budgets are not known: %s", error.code())
+        self._meter.forget(*(f"budget_{key}" for key in _BUDGET_KEYS))
+        for budget in found:
+            self._tell_budget(budget)
+
+    def _tell_budget(self, budget: budget_pb2.Budget) -> None:
+        window = budget_pb2.Window.Name(budget.window).removeprefix("WINDOW_").lower()
+        labels: Labels = (budget.name, window, _UNITS.get(budget.unit, ""))
+        per_unit = NANOS if budget.unit == budget_pb2.UNIT_USD_NANOS else 1
+        for key in _BUDGET_KEYS:
+            self._meter.level(f"budget_{key}", labels, getattr(budget, key) / per_unit)
+
+    async def _ask_router(self, address: str, stub: Any) -> None:
+        try:
+            stats: router_pb2.GetStatsResponse = await stub.GetStats(
+                router_pb2.GetStatsRequest(), timeout=TIMEOUT_S, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            log.debug("a router at %s does not answer: %s", address, error.code())
+            name = self._names.get(address, address)
+            self._meter.level("router_up", (name,), 0)
+            return
+        name = self._names[address] = stats.router_id
+        levels = (
+            stats.calls_live,
+            stats.journal_bytes,
+            stats.settlements_owed,
+            stats.held_usd_nanos / NANOS,
+            stats.snapshot_generation,
+        )
+        self._meter.level("router_up", (name,), 1)
+        for key, value in zip(_ROUTER_KEYS, levels, strict=True):
+            self._meter.level(key, (name,), value)
