@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mesh import eventually
 
-__all__ = ["Prometheus", "free_port", "promtool", "running_prometheus"]
+__all__ = ["Prometheus", "program", "promtool", "running_prometheus"]
 
 
 def program(name: str) -> str:
