@@ -29,6 +29,7 @@ COUNTERS = 15
 RUNS = 7
 SPINS = 500_000
 CALLS = 50_000
+MESSAGE = 500  # attempts to a message: a busy Router's second
 CALLERS = 256
 DAY_NS = 86_400 * 10**9
 ATTEMPTS = 12_000
@@ -108,12 +109,20 @@ def bench_leases() -> None:
     book.apply(SyncAnswer("applied", 1, 0, grants), clock_ns=0)
 
     def attempts() -> None:
-        for _ in range(CALLS):
+        for _ in range(MESSAGE):
             hold = book.reserve(where, amount, amount, clock_ns=1)
             assert isinstance(hold, Hold)
             book.settle("attempt", hold, used)
 
-    emit("budget.reserve_settle.15.book_us", median_ns(attempts, CALLS) / 1e3, "us", CALLS)
+    took_ns: list[float] = []
+    for _ in range(CALLS // MESSAGE):
+        begin_ns = time.process_time_ns()
+        attempts()
+        took_ns.append((time.process_time_ns() - begin_ns) / MESSAGE)
+        # The ledger is told, as it is each second: nothing is kept of attempts that it knows.
+        sequence = book.request(clock_ns=1).sequence
+        book.apply(SyncAnswer("applied", sequence, 0, ()), clock_ns=1)
+    emit("budget.reserve_settle.15.book_us", statistics.median(took_ns) / 1e3, "us", CALLS)
 
 
 async def bench_ledger(directory: Path) -> None:

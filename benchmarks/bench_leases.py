@@ -44,6 +44,7 @@ USAGE = TokenUsage(input_tokens=3, output_tokens=2)
 ATTEMPTS = 20_000
 BATCH = 500
 RATE_PER_S = 400
+LEAVES = 200  # tenants that call for the first time
 SECONDS = 15
 
 
@@ -85,7 +86,8 @@ async def bench_rows(directory: Path) -> None:
 
 async def bench_router(directory: Path) -> None:
     """Attempts at a steady rate below 80 % of every limit: messages, waits, CPU."""
-    ledger = LedgerProcess(directory / "router.db", DOCUMENTS)
+    documents = DOCUMENTS | {f"leaf-{n}": (f"a/leaf-{n}", LIMITS[:1]) for n in range(LEAVES)}
+    ledger = LedgerProcess(directory / "router.db", documents)
     await ledger.start()
     try:
         journal = Journal(directory / "router-0/journal", "router-0")
@@ -93,10 +95,11 @@ async def bench_router(directory: Path) -> None:
             client = BudgetClient(
                 connection, metadata=bearer("service"), journal=journal, slot=directory / "router-0"
             )
-            client.use(limits_of(DOCUMENTS))
+            client.use(limits_of(documents))
             async with client.running():
                 await _steady(client)
                 await _misses(client)
+                await _strangers(client)
     finally:
         await ledger.kill()
 
@@ -149,6 +152,21 @@ async def _misses(client: BudgetClient) -> None:
         emit("budget.miss.wait_ms", statistics.median(took_s) * 1e3, "ms", len(took_s))
         p99 = sorted(took_s)[len(took_s) * 99 // 100]
         emit("budget.miss.wait_ms.p99", p99 * 1e3, "ms", len(took_s))
+
+
+async def _strangers(client: BudgetClient) -> None:
+    """How long the first call of a tenant waits, of which this Router has no lease yet: one message."""
+    took_s: list[float] = []
+    for number in range(LEAVES):
+        begin, path = time.perf_counter(), BudgetPath(f"a/leaf-{number}")
+        held = await client.reserve(f"l{number}", path, "m", HELD, HELD)
+        took_s.append(time.perf_counter() - begin)
+        told = Told(path, "m", time.time_ns(), "")
+        client.settle(f"l{number}", held, told, amount=USED, usage=USAGE)
+        await asyncio.sleep(0.01)
+    emit("budget.miss.first_ms", statistics.median(took_s) * 1e3, "ms", len(took_s))
+    p99 = sorted(took_s)[len(took_s) * 99 // 100]
+    emit("budget.miss.first_ms.p99", p99 * 1e3, "ms", len(took_s))
 
 
 async def bench_partition(directory: Path) -> None:

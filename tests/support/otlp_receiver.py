@@ -2,8 +2,9 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-__all__ = ["OtlpReceiver", "attributes_of", "receiver", "value_of"]
+__all__ = ["OtlpReceiver", "attributes_of", "receiver", "receiving", "value_of"]
 
 # Answers one gRPC call in the receiver's place, or raises; None: go on.
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
@@ -132,3 +133,26 @@ async def receiver(*, port: int = 0, http_port: int = 0) -> AsyncIterator[OtlpRe
         await server.stop(0)
         await runner.cleanup()
         await asyncio.sleep(0)
+
+
+@contextmanager
+def receiving() -> Iterator[OtlpReceiver]:
+    """A receiver in a thread of its own, for tests that wait for processes."""
+    began, ends = threading.Event(), threading.Event()
+    found: list[OtlpReceiver] = []
+
+    async def serve() -> None:
+        async with receiver() as made:
+            found.append(made)
+            began.set()
+            while not ends.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert began.wait(10)
+        yield found[0]
+    finally:
+        ends.set()
+        thread.join()

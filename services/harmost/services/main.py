@@ -278,11 +278,13 @@ async def _books(settings: Settings, upstream: "Upstream") -> "AsyncGenerator[Bo
     from harmost.services.journal.shipper import Shipper
     from harmost.services.router.attempt import AttemptTools
     from harmost.services.router.budget import BudgetClient
+    from harmost.services.router.tokenizer import Tokenizer
 
-    metadata = bearer(_service_key(settings))
+    metadata, tokenizer = bearer(_service_key(settings)), Tokenizer()
     async with (
         channel(settings.telemetry_address, ca=settings.tls_ca) as telemetry,
         channel(settings.budget_address, ca=settings.tls_ca) as ledger,
+        tokenizer.running(),
     ):
 
         @asynccontextmanager
@@ -291,7 +293,7 @@ async def _books(settings: Settings, upstream: "Upstream") -> "AsyncGenerator[Bo
             shipper = Shipper(journal, telemetry, metadata=metadata)
             budget = BudgetClient(ledger, metadata=metadata, journal=journal, slot=slot)
             async with journal.running(), shipper.running(), budget.running():
-                yield AttemptTools(journal, budget, upstream)
+                yield AttemptTools(journal, budget, upstream, tokenizer=tokenizer)
 
         yield books
 

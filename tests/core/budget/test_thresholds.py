@@ -1,9 +1,11 @@
 """Warnings, cheaper models and a slower pace before a budget is used up."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmost.core.budget.nodes import BudgetLimit, Unit
-from harmost.core.budget.thresholds import Advice, UsedShare, advise
+from harmost.core.budget.thresholds import Advice, UsedShare, advise, asks_from_permille
 from harmost.core.budget.window import Window, window_bounds
 
 HOUR_NS = 3_600 * 10**9
@@ -90,3 +92,18 @@ def test_of_several_the_longest_wait_counts() -> None:
     throttle = advise(shares, now_ns=0).throttle
     assert throttle is not None
     assert throttle.limit.budget == "y"
+
+
+thresholds = st.just(0) | st.integers(1, 1_200)
+
+
+@given(st.integers(0, 1_500), st.booleans(), thresholds, thresholds, thresholds)
+def test_below_where_a_limit_asks_from_it_asks_for_nothing(
+    permille: int, hard: bool, warn: int, cheaper: int, throttle: int
+) -> None:
+    told = share(permille, hard=hard, warn=warn, cheaper=cheaper, throttle=throttle)
+    asks_from = asks_from_permille(told.limit)
+    if asks_from is None or permille < asks_from:
+        assert advise([told], now_ns=0) == Advice()
+    elif asks_from != throttle:  # a pace is not always too fast
+        assert advise([told], now_ns=0) != Advice()

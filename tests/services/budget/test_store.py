@@ -256,6 +256,23 @@ async def test_a_damaged_file_is_refused_by_name(started: Any, tmp_path: Path) -
         BudgetStore(path)
 
 
+async def test_a_ledger_that_vanished_is_not_made_anew(started: Any, tmp_path: Path) -> None:
+    async with started() as budget:
+        await budget.reserve("a", 40)
+    path = tmp_path / "budget.db"
+    gone = path.rename(tmp_path / "elsewhere")
+    with pytest.raises(NotPossibleNow, match=r"budget\.db` is gone: restore a backup of it"):
+        BudgetStore(path)
+    assert not path.exists()
+    gone.rename(path)
+    async with started() as budget:
+        assert await budget.balances("day") == (0, 40, 0)
+    path.unlink()
+    (tmp_path / "budget.db.made").unlink()  # who means it
+    async with started() as budget:
+        assert await budget.balances("day") == (0, 0, 0)
+
+
 async def test_a_ledger_in_use_is_refused_by_name(budget: Any, tmp_path: Path) -> None:
     with pytest.raises(NotPossibleNow, match=r"budget\.db` is in use"):
         BudgetStore(tmp_path / "budget.db")

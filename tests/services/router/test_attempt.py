@@ -16,6 +16,7 @@ from harmost.core.errors import ServiceUnavailable
 from harmost.core.providers.codec import ProviderError
 from harmost.core.resources.kinds import Price
 from harmost.services.journal.journal import Journal
+from harmost.services.router.attempt import Attempt
 
 
 @pytest.fixture
@@ -212,3 +213,40 @@ async def test_what_cannot_be_journaled_is_not_held(
     with pytest.raises(ServiceUnavailable):
         await stage.attempt.reserve()
     assert stage.ledger.paid == [Paid("m-0", None)]
+
+
+async def test_what_the_provider_counted_is_expected_of_the_next_attempt(journal: Journal) -> None:
+    stage = Stage(journal)
+    task = await stage.begun()
+    stage.hear(b"a")
+    assert stage.upstream.sink is not None
+    stage.upstream.sink.on_data(LAST.replace(b'"prompt_tokens":3', b'"prompt_tokens":60'))
+    await task
+    summary = await stage.attempt.close()
+    assert (summary.usage.input_tokens, summary.estimated_input_tokens) == (60, 8)
+    later = Attempt(stage.attempt.plan, stage.attempt._tools)
+    assert later._estimates.input_tokens in range(20, 61)
+
+
+async def test_what_is_settled_by_estimate_teaches_nothing(journal: Journal) -> None:
+    stage = Stage(journal)
+    task = await stage.begun()
+    stage.hear(b"a" * 60)
+    assert stage.upstream.sink is not None
+    stage.upstream.sink.on_end()
+    await task
+    before = (await stage.attempt.close()).estimated_input_tokens
+    later = Attempt(stage.attempt.plan, stage.attempt._tools)
+    assert later._estimates.input_tokens == before
+    assert later._estimates.output_tokens(deltas=1, text_bytes=60, output_tokens_max=50) == 15
+
+
+async def test_an_answer_of_long_tokens_is_settled_within_its_hold(journal: Journal) -> None:
+    """Its bytes by four would be four times the cap that the provider was given."""
+    stage = Stage(journal, output_tokens_max=20)
+    task = await stage.begun()
+    stage.hear(*[b"x" * 16] * 20)
+    stage.hear(b"more")
+    await task
+    summary = await stage.attempt.close()
+    assert (summary.outcome, summary.usage.output_tokens) == ("budget_cut", 20)

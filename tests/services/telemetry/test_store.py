@@ -84,3 +84,13 @@ async def test_reads_are_bounded(store: TelemetryStore) -> None:
             await worker.read(lambda: None)
         await asyncio.gather(*reads)
         await worker.read(lambda: None)
+
+
+@pytest.mark.parametrize(("at_s", "total_ns"), [(9_300_000_000, 0), (9_000_000_000, 2**62)])
+def test_a_time_that_no_clock_tells_is_malformed_and_named(
+    store: TelemetryStore, make_record: Any, at_s: int, total_ns: int
+) -> None:
+    record = make_record("r", total_ns=total_ns)
+    record.started_at.seconds = at_s
+    with pytest.raises(InvalidInput, match=r"records\[0\].started_at"):
+        store.take(telemetry_pb2.ReportRequest(records=[record]))

@@ -105,13 +105,8 @@ def encode(row: Row, *, sequence: int, salt: int) -> bytes:
     payload = _encoder.encode(row)
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise ValueError(f"a row of {len(payload)} bytes: at most {PAYLOAD_BYTES_MAX} are kept")
-    body = _SEQUENCE.pack(sequence) + payload
-    return b"%b%b%b%b" % (
-        _MARKER,
-        len(payload).to_bytes(4, "little"),
-        crc32(body, salt).to_bytes(4, "little"),
-        body,
-    )
+    crc = crc32(payload, crc32(_SEQUENCE.pack(sequence), salt))
+    return _FRAME.pack(_MARKER, len(payload), crc, sequence) + payload
 
 
 def frames(data: bytes, *, salt: int, sequence: int, base: int, name: str) -> Iterator[Frame]:

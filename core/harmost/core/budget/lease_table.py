@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from harmost.core.budget.lease import LeaseAsk, LeaseGrant, LeaseName, LeaseReport
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.router_lease import Lease, LeasedPath
+from harmost.core.budget.thresholds import asks_from_permille
 
 __all__ = ["LeaseTable", "leased_path"]
 
@@ -47,7 +48,7 @@ class LeaseTable:
     def stirs(self, since_ns: int) -> bool:
         """Whether attempts hold any lease, or did since then, or one is wanted back."""
         return any(
-            lease.recalled or lease.counter.held or not lease.idle(since_ns) for lease in self
+            lease.recalled or lease.counter.open_holds or not lease.idle(since_ns) for lease in self
         )
 
     def current(self, name: LeaseName, now_ns: int) -> Lease | None:
@@ -112,15 +113,20 @@ def leased_path(
     limits: Iterable[BudgetLimit], leases: Iterable[Lease], *, now_ns: int, ahead_ns: int
 ) -> LeasedPath:
     """What is charged to `leases`; the ledger's clock, `now_ns`, is `ahead_ns` of the caller's."""
-    leases = tuple(leases)
+    limits, leases = tuple(limits), tuple(leases)
     counters = tuple(dict.fromkeys(lease.counter for lease in leases))
     ends_ns = (
         lease.end_ns if lease.end_ns > now_ns else now_ns + SOFT_AGAIN_NS for lease in leases
     )
     return LeasedPath(
-        limits=tuple(limits),
+        limits=limits,
         leases=leases,
         counters=counters,
         hard=any(counter.hard for counter in counters),
         until_ns=min((end_ns - ahead_ns for end_ns in ends_ns), default=2**62),
+        asking=tuple(
+            (limit, lease, at)
+            for limit, lease in zip(limits, leases, strict=True)
+            if (at := asks_from_permille(limit)) is not None
+        ),
     )

@@ -230,6 +230,11 @@ class LeaseBook:
         path = self._paths.get(where)
         return tuple(zip(path.limits, path.leases, strict=True)) if path is not None else ()
 
+    def asking(self, where: BudgetPath) -> tuple[tuple[BudgetLimit, Lease, int], ...]:
+        """Those of them that ask for something before they deny, and from which share on, permille."""
+        path = self._paths.get(where)
+        return path.asking if path is not None else ()
+
     def every_lease(self) -> tuple[Lease, ...]:
         """Every lease, past windows' too."""
         return tuple(self._leases.values())

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.window import WindowBounds
 
-__all__ = ["Advice", "Throttle", "UsedShare", "advise"]
+__all__ = ["Advice", "Throttle", "UsedShare", "advise", "asks_from_permille"]
 
 # A total never starts anew: its pace is a person's to set, so ask again now and then.
 RETRY_TOTAL_NS = 60 * 10**9
+EXCEEDED_PERMILLE = 1_001
 
 
 class UsedShare(NamedTuple):
@@ -39,6 +40,13 @@ class Advice(NamedTuple):
     throttle: Throttle | None = None
 
 
+def asks_from_permille(limit: BudgetLimit) -> int | None:
+    """The least share that `limit` asks for anything at: `advise` need not be told of less. None: never."""
+    asked = (limit.warn_at_permille, limit.cheaper_at_permille, limit.throttle_at_permille)
+    exceeded = 0 if limit.hard else EXCEEDED_PERMILLE
+    return min((at for at in (*asked, exceeded) if at), default=None)
+
+
 def advise(shares: Iterable[UsedShare], *, now_ns: int) -> Advice:
     """What all ceilings of a path ask for together; of several that throttle, the longest wait."""
     warns: list[UsedShare] = []
@@ -46,7 +54,7 @@ def advise(shares: Iterable[UsedShare], *, now_ns: int) -> Advice:
     throttle: Throttle | None = None
     for share in shares:
         limit = share.limit
-        exceeded = not limit.hard and share.used_permille > 1_000
+        exceeded = not limit.hard and share.used_permille >= EXCEEDED_PERMILLE
         if exceeded or _reached(share.used_permille, limit.warn_at_permille):
             warns.append(share)
         if cheaper is None and _reached(share.used_permille, limit.cheaper_at_permille):

@@ -27,6 +27,7 @@ from harmost.core.resources.shapes import Report, quoted
 __all__ = ["check_document"]
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
+_TOKENIZER = re.compile(r"file:/[^\0\n]{1,4000}")
 _RETENTION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_|~-]+")
 _SECRET_HEADERS = frozenset(
@@ -208,6 +209,11 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
             ("output_tokens_max",),
             f"`output_tokens_max` {spec.output_tokens_max} is more than `context_tokens_max` "
             f"{spec.context_tokens_max}: lower it",
+        )
+    if spec.tokenizer and not _TOKENIZER.fullmatch(spec.tokenizer):
+        check.wrong(
+            ("tokenizer",),
+            "`tokenizer` is no reference: write `file:/PATH/tokenizer.json`, from the root on",
         )
     if not spec.capabilities:
         check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")

@@ -75,10 +75,11 @@ class Calibration:
             return
         fit = _kept(self._models, model, ModelFit, self._models_max)
         known = _kept(self._profiles, (profile, model), _Profile, self._profiles_max)
+        fit.learn(shape, tokens)
+        # What the fit does not explain, now that it has learned: else both would learn the same.
         ratio = _within(tokens / max(fit.tokens(shape), 1.0), RATIO_MIN, RATIO_MAX)
         known.reports += 1
         known.ratio += (ratio - known.ratio) / min(known.reports + 1, REPORTS_FOLLOWED)
-        fit.learn(shape, tokens)
 
     def learn_output(self, profile: str, model: str, text_bytes: int, tokens: int) -> None:
         """`model` reported `tokens` for a visible answer of so many bytes."""

@@ -14,6 +14,7 @@ __all__ = [
     "bytes_bound",
     "estimate_of_bytes",
     "input_tokens_max",
+    "template_tokens",
 ]
 
 # What chat templates add. A message: role, separators and end marker (ChatML 4 to 5, Llama 3 about 5).
@@ -21,6 +22,10 @@ MESSAGE_OVERHEAD_TOKENS = 16
 # A request: start of text, the answer's own header, and a default system prompt where a template has
 # one (Llama 3 states its knowledge cutoff and the date in about 30 tokens).
 REQUEST_OVERHEAD_TOKENS = 64
+
+# ChatML's, which many use.
+_MESSAGE_TOKENS = 4
+_REQUEST_TOKENS = 3
 
 # English and code, of usual tokenizers.
 _BYTES_PER_TOKEN = 4
@@ -40,6 +45,11 @@ def input_tokens_max(messages: Iterable[Message]) -> int:
 def bytes_bound(utf8_bytes: int, messages: int) -> int:
     """The same of so many messages that have so many bytes together. O(1)."""
     return REQUEST_OVERHEAD_TOKENS + messages * MESSAGE_OVERHEAD_TOKENS + utf8_bytes
+
+
+def template_tokens(messages: int) -> int:
+    """What a usual chat template adds to so many messages. O(1)."""
+    return _REQUEST_TOKENS + messages * _MESSAGE_TOKENS
 
 
 def estimate_of_bytes(text_bytes: int) -> int:

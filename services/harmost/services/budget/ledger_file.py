@@ -44,6 +44,9 @@ ROWS_SCANNED_MAX = 50_000
 # Beyond this, adding up every row would delay a restart: 2 s where each meets 15 counters.
 ROWS_VERIFIED_AT_START_MAX = 200_000
 
+# What the name of the file ends with that says that there was a ledger.
+MADE = ".made"
+
 _Row = tuple[Any, ...]
 
 _INSERT = f"INSERT INTO entries VALUES ({','.join('?' * 26)})"
@@ -71,15 +74,23 @@ class LedgerFile:
     def __init__(self, path: Path, *, deployment: str = "") -> None:
         """Open or make the file at `path`; raises NotPossibleNow naming it where that is unsafe.
 
-        It belongs to `deployment` from then on, and opens for no other; "" asks for none.
+        It belongs to `deployment` from then on, and opens for no other; "" asks for none. A file beside
+        it says that it was made: one that vanished is not made anew, with nothing spent.
         """
         self.path = path
+        made = path.with_name(f"{path.name}{MADE}")
+        if made.exists() and not path.exists():
+            raise NotPossibleNow(
+                f"the ledger `{path}` is gone: restore a backup of it; or remove `{made}` to begin "
+                "with balances of which nothing is spent"
+            )
         self._connection = open_database(
             path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="FULL"
         )
         try:
             self._check_deployment(deployment)
             self.verify(rows_max=ROWS_VERIFIED_AT_START_MAX)
+            made.touch()
         except BaseException:
             self.close()
             raise

@@ -42,10 +42,12 @@ from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
 from harmost.services.router.budget import BudgetClient, Held
+from harmost.services.router.estimates import Estimates
 from harmost.services.router.growth import PACE, Growth
 from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
 from harmost.services.router.purse import Purse
+from harmost.services.router.tokenizer import Tokenizer
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
@@ -73,8 +75,7 @@ _OUTCOMES: dict[ProviderErrorKind, AttemptOutcome] = {
 _UNBILLED: frozenset[AttemptOutcome] = frozenset({"throttled", "provider_error", "rejected"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptPlan:
+class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is tried. `input_bound` is proven; `shape` is what the input is estimated by."""
 
     attempt_id: str
@@ -109,6 +110,7 @@ class AttemptTools:
     budget: BudgetClient
     upstream: Upstream
     calibration: Calibration = field(default_factory=Calibration)
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
 
 
 class Attempt:
@@ -125,8 +127,8 @@ class Attempt:
         self.started_ns = time.time_ns()
         self._clock_ns = time.monotonic_ns()
         self.first_token_at_ns = 0  # on the monotonic clock
-        self.estimated_input_tokens = tools.calibration.input_tokens(
-            plan.path.profile, plan.model, plan.shape
+        self._estimates = Estimates(
+            tools.calibration, tools.tokenizer, plan.path.profile, plan.model, plan.shape
         )
         self._cancelled: AttemptOutcome | None = None
         self._call: UpstreamCall | None = None
@@ -288,6 +290,14 @@ class Attempt:
         self._settle(amount, usage)
         return summary
 
+    def _learn(self, said: TokenUsage) -> None:
+        bound = self.plan.input_bound
+        self._estimates.learn(
+            said,
+            text_bytes=self.exchange.text_bytes,
+            text_alone=not (bound.tool_calls_max or bound.unbounded),
+        )
+
     def not_admitted(self, why: str) -> AttemptSummary:
         """Close an attempt that `reserve` refused or never answered: nothing was sent, nothing is held."""
         summary = self._summary(TokenUsage(), None)
@@ -326,7 +336,7 @@ class Attempt:
             return billed.usage
         if billed is None or self.outcome == "connect_failed":
             return None
-        return self._with_tools(self._estimate())
+        return self._with_tools(await self._estimate())
 
     def _with_tools(self, usage: TokenUsage) -> TokenUsage:
         """Who does not tell how often it ran its tools has run them as often as was held for."""
@@ -339,37 +349,19 @@ class Attempt:
         """Its last word, and not that what was delivered cost no tokens."""
         return said.exact and (said.output_tokens > 0 or not self.exchange.deltas)
 
-    def _estimate(self) -> TokenUsage:
-        said = self.exchange.usage
-        output_tokens = self._estimated_output_tokens()
-        if said is not None:  # a usage that came before the break still tells the input
-            return TokenUsage(
-                input_tokens=said.input_tokens,
-                cached_input_tokens=said.cached_input_tokens,
-                cache_write_5m_input_tokens=said.cache_write_5m_input_tokens,
-                cache_write_1h_input_tokens=said.cache_write_1h_input_tokens,
-                output_tokens=max(said.output_tokens, output_tokens),
-                reasoning_output_tokens=said.reasoning_output_tokens,
-                exact=False,
-            )
-        return TokenUsage(
-            input_tokens=self.estimated_input_tokens, output_tokens=output_tokens, exact=False
+    async def _estimate(self) -> TokenUsage:
+        exchange = self.exchange
+        output_tokens = self._estimates.output_tokens(
+            deltas=exchange.deltas,
+            text_bytes=exchange.text_bytes,
+            output_tokens_max=self.output_tokens_max,
         )
-
-    def _estimated_output_tokens(self) -> int:
-        """Of what was delivered; the provider was asked for no more than its cap."""
-        plan, exchange = self.plan, self.exchange
-        tokens = self._tools.calibration.output_tokens(
-            plan.path.profile, plan.model, exchange.text_bytes
+        return await self._estimates.usage(
+            exchange.usage,
+            reference=self.plan.model_spec.tokenizer,
+            messages=self.plan.messages,
+            output_tokens=output_tokens,
         )
-        return max(exchange.deltas, min(tokens, self.output_tokens_max))
-
-    def _learn(self, said: TokenUsage) -> None:
-        """Teach the estimates what the provider counted."""
-        plan, calibration = self.plan, self._tools.calibration
-        calibration.learn_input(plan.path.profile, plan.model, plan.shape, said.input_tokens)
-        visible = said.output_tokens - said.reasoning_output_tokens
-        calibration.learn_output(plan.path.profile, plan.model, self.exchange.text_bytes, visible)
 
     def _amount(self, usage: TokenUsage) -> Amount:
         price = self.plan.price
@@ -459,7 +451,7 @@ class Attempt:
             finish_reason=self.exchange.finish_reason or "",
             output_tokens_max=self.output_tokens_max,
             region=plan.model_spec.region or plan.endpoint.spec.region,
-            estimated_input_tokens=self.estimated_input_tokens,
+            estimated_input_tokens=self._estimates.input_tokens,
         )
 
 

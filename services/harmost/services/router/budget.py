@@ -346,11 +346,16 @@ class BudgetClient:
     def _advice(self, path: BudgetPath, book: LeaseBook | None) -> Advice:
         if book is None:
             return Advice()
-        shares = (
-            UsedShare(limit, _used_permille(lease), WindowBounds(lease.start_ns, lease.end_ns))
-            for limit, lease in book.leases(path)
-        )
-        return advise(shares, now_ns=time.time_ns())
+        shares = [
+            UsedShare(
+                limit,
+                used * 1_000 // (lease.limit or 1),
+                WindowBounds(lease.start_ns, lease.end_ns),
+            )
+            for limit, lease, asks_from in book.asking(path)
+            if (used := _used_of(lease)) * 1_000 >= asks_from * (lease.limit or 1)
+        ]
+        return advise(shares, now_ns=time.time_ns()) if shares else Advice()
 
 
 def _not_lent(miss: Miss, *, heard: bool) -> ServiceUnavailable:
@@ -372,15 +377,14 @@ def _own_exhausted(path: BudgetPath, purse: Purse | None, minimum: Amount) -> Ha
     )
 
 
-def _used_permille(lease: Lease) -> int:
+def _used_of(lease: Lease) -> int:
     # Of a hard limit the ledger counts what it lent as used: here is known what of it is free. Of a
     # soft one it lends nothing: here is known what it has not been told of.
     counter = lease.counter
     if counter.hard:
-        used = lease.used - max(0, counter.available)
-    else:
-        used = lease.used + counter.held + counter.settled - lease.posted
-    return used * 1_000 // max(lease.limit, 1)
+        free = counter.available
+        return lease.used - free if free > 0 else lease.used
+    return lease.used + counter.held + counter.settled - lease.posted
 
 
 def _warning(share: UsedShare) -> str:

@@ -4,8 +4,9 @@ Tokens are no events: core/relay makes of them the bytes that are sent.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from harmost.core.audit.rows import AttemptOutcome, RecordSummary
 from harmost.core.chat import FinishReason
@@ -21,8 +22,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The call is admitted and decided."""
 
     record_id: str
@@ -30,8 +30,7 @@ class Started:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(msgspec.Struct, frozen=True):
     """A step's first attempt begins."""
 
     step_index: int
@@ -40,8 +39,7 @@ class StepStarted:
     attempt_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """The exchange moved to another model."""
 
     step_index: int
@@ -53,8 +51,7 @@ class Hop:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepFinished(msgspec.Struct, frozen=True):
     """A step ended, or was left out."""
 
     step_index: int
@@ -65,8 +62,7 @@ class StepFinished:
     finish_reason: FinishReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The mission ended; the record is written."""
 
     record: RecordSummary

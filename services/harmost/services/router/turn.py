@@ -5,7 +5,6 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import msgspec
@@ -48,8 +47,7 @@ Prices: TypeAlias = Mapping[str, ModelPrice | None]
 OTHER_RULES_MAX = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """Messages and what is known about them; `shape` is theirs."""
 
     messages: tuple[Message, ...]
@@ -163,7 +161,7 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
         for redaction in decision.redactions
     )
     return (
-        replace(turn, messages=tuple(messages), shape=_shape(messages)),
+        msgspec.structs.replace(turn, messages=tuple(messages), shape=_shape(messages)),
         msgspec.structs.replace(decision, redactions=redactions),
     )
 

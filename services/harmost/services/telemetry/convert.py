@@ -14,6 +14,8 @@ from harmost.telemetry.v1 import telemetry_pb2
 
 __all__ = ["Entry", "Position", "entry_of", "outcome_of", "position_of", "token_of"]
 
+TIME_NS_MAX = 2**63 - 1  # what SQLite keeps, and OTLP takes
+
 Column = str | int | bytes
 
 
@@ -136,6 +138,8 @@ def _check_amounts(part: RecordSummary | AttemptSummary, field: str) -> None:
         raise _malformed(
             f"{field}.cost_usd_nanos", f"is {part.cost_usd_nanos}: 0 to {USD_NANOS_MAX} is allowed"
         )
+    if part.started_at_ns + part.total_ns > TIME_NS_MAX:
+        raise _malformed(f"{field}.started_at", "is beyond the year 2261: set the Router's clock")
     for name in ("total_ns", "first_token_ns"):
         if getattr(part, name) < 0:
             raise _malformed(f"{field}.{name}", f"is {getattr(part, name)}: it cannot be negative")

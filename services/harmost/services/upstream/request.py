@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgspec
+
 from .engine import Header, secret_header
 
 __all__ = ["Request", "Target"]
@@ -51,8 +53,7 @@ class Target:
         return cls(host, port, tls, authority, url.path.rstrip("/"))
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request that can be sent; made by `of`."""
 
     method: str

@@ -312,6 +312,38 @@ async def test_spans_that_it_refuses_of_a_batch_that_it_takes_are_counted(stage:
     assert (exporter.stats.refused_spans, stage.there.calls) == (2, 1)
 
 
+async def test_a_record_that_cannot_be_told_holds_up_no_other(stage: Stage) -> None:
+    await stage.take(3)
+
+    def damage() -> None:
+        unknown = telemetry_pb2.Record.FromString(
+            stage.store._connection.execute(
+                "SELECT record FROM whole_records WHERE position = 1"
+            ).get  # type: ignore[arg-type]
+        )
+        unknown.status = 99  # type: ignore[assignment] # of a Router that knows more than we do
+        for position, data in ((1, unknown.SerializeToString()), (2, b"\xff")):
+            stage.store._connection.execute(
+                "UPDATE whole_records SET record = ? WHERE position = ?", (data, position)
+            )
+
+    await stage.worker.write(damage)
+    async with stage.exporting() as exporter:
+        await stage.until(lambda: exporter.stats.exported == 3)
+    assert (stage.told(), exporter.stats.refused_spans) == (["r2"], 2)
+
+
+async def test_one_that_asks_to_be_asked_at_once_is_not_asked_without_pause(stage: Stage) -> None:
+    async def now(_: Any) -> web.Response:
+        return web.Response(status=429, headers={"retry-after": "0"})
+
+    stage.there.behave_http = now
+    await stage.take(1)
+    async with stage.exporting("http/protobuf") as exporter:
+        await asyncio.sleep(0.3)
+    assert 1 <= exporter.stats.failures <= 20
+
+
 async def test_what_a_destination_is_owed_outlives_the_service(stage: Stage) -> None:
     await stage.take(50)
     async with stage.exporting(batch_records=20) as exporter:

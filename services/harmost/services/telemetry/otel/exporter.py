@@ -101,16 +101,24 @@ class Exporter:
             try:
                 whole = await self._export(in_store)
             except TryAgain as error:
-                self._tell_trouble(str(error))
-                if error.smaller:
-                    self._batch_records = max(1, self._batch_records // 2)
-                pause_s = error.after_s or backoff_s * random.uniform(0.5, 1.0)
+                await self._wait(error, backoff_s)
                 backoff_s = min(backoff_s * 2, self._backoff_max_s)
-                await asyncio.sleep(pause_s)
+            except Exception as error:  # the task root: records are kept, whatever becomes of spans
+                log.exception("spans cannot be told")
+                await self._wait(TryAgain(type(error).__name__), self._backoff_max_s)
             else:
                 backoff_s = least_s
                 # Without delay where more waits: what is behind is to be caught up.
                 await asyncio.sleep(0 if whole else self._delay_s)
+
+    async def _wait(self, error: TryAgain, backoff_s: float) -> None:
+        if not self._troubled:  # once, not at each try: a collector may be down for hours
+            log.warning("spans wait on the disk: %s: %s", self.destination, error)
+        self._troubled = True
+        if error.smaller:
+            self._batch_records = max(1, self._batch_records // 2)
+        # Whatever it asks for, it is not asked without pause.
+        await asyncio.sleep(max(error.after_s or 0, backoff_s * random.uniform(0.5, 1.0)))
 
     async def _export(self, in_store: InStore) -> bool:
         """Export one batch; whether it was a whole one. Raises `TryAgain`."""
@@ -156,22 +164,24 @@ class Exporter:
             if count % RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                record = telemetry_pb2.Record.FromString(data)
-            except DecodeError:
-                log.exception("a stored record cannot be read: it is not exported")
-                continue
-            parent = parent_of(record.traceparent)
-            kept = self._sampler.keeps(
-                remarkable=is_remarkable(record),
-                total_ns=record.total_ns,
-                trace_id=trace_id_of(record.record_id, parent),
-                parent=parent,
-            )
-            if kept:
-                spans += self._maker.spans(record, parent)
-            else:
-                self.stats.sampled_out += 1
+                spans += self._spans_of(telemetry_pb2.Record.FromString(data))
+            except (DecodeError, LookupError, ValueError):
+                # Of a Router that is newer, or lies: it may not hold up the others.
+                log.exception("a record cannot be told as spans: it is left out")
+                self.stats.refused_spans += 1
         return spans
+
+    def _spans_of(self, record: telemetry_pb2.Record) -> list[Span]:
+        parent = parent_of(record.traceparent)
+        if self._sampler.keeps(
+            remarkable=is_remarkable(record),
+            total_ns=record.total_ns,
+            trace_id=trace_id_of(record.record_id, parent),
+            parent=parent,
+        ):
+            return self._maker.spans(record, parent)
+        self.stats.sampled_out += 1
+        return []
 
     def _tell_dropped(self, dropped: int) -> None:
         if dropped > self.stats.dropped and self.stats.dropped:
@@ -181,9 +191,3 @@ class Exporter:
                 self.destination,
             )
         self.stats.dropped = dropped
-
-    def _tell_trouble(self, why: str) -> None:
-        # Once, not at each try: a collector may be down for hours.
-        if not self._troubled:
-            log.warning("spans wait on the disk: %s: %s", self.destination, why)
-        self._troubled = True

@@ -51,7 +51,7 @@ class Levels:
         snapshots: SnapshotWatcher,
     ) -> None:
         self._meter = meter
-        self._budget: Any = budget_pb2_grpc.BudgetServiceStub(budget) if budget else None
+        self._budgets: list[Any] = [budget_pb2_grpc.BudgetServiceStub(budget)] if budget else []
         self._routers: list[tuple[str, Any]] = [
             (address, router_pb2_grpc.RouterServiceStub(channel)) for address, channel in routers
         ]
@@ -66,9 +66,11 @@ class Levels:
         async with self._asking:
             if time.monotonic() - self._asked_s < AGE_MAX_S:
                 return
-            asked = [self._ask_router(address, stub) for address, stub in self._routers]
-            asked += [self._ask_budget()] if self._budget is not None else []
-            await asyncio.gather(*asked)
+            routers = asyncio.gather(*(self._ask_router(*each) for each in self._routers))
+            budgets = asyncio.gather(*map(self._ask_budget, self._budgets))
+            stats, pages = await asyncio.gather(routers, budgets)
+            self._tell_budgets([budget for page in pages for budget in page])
+            self._tell_routers(stats)
             self._tell_snapshot()
             self._asked_s = time.monotonic()
 
@@ -79,24 +81,23 @@ class Levels:
             generation = self._snapshots.current().generation
             self._meter.level("snapshot_generation", (), generation)
 
-    async def _ask_budget(self) -> None:
+    async def _ask_budget(self, stub: Any) -> list[budget_pb2.Budget]:
         found: list[budget_pb2.Budget] = []
-        token = ""
+        request = budget_pb2.ListBudgetsRequest(page_size=PAGE_SIZE)
         try:
             for _ in range(PAGES_MAX):
-                answer = await self._budget.ListBudgets(
-                    budget_pb2.ListBudgetsRequest(page_size=PAGE_SIZE, page_token=token),
-                    timeout=TIMEOUT_S,
-                    metadata=self._metadata,
-                )
+                answer = await stub.ListBudgets(request, timeout=TIMEOUT_S, metadata=self._metadata)
                 found += answer.budgets
-                token = answer.next_page_token
-                if not token:
+                request.page_token = answer.next_page_token
+                if not request.page_token:
                     break
         except grpc.aio.AioRpcError as error:
             log.debug("levels of budgets are not known: %s", error.code())
+        return found
+
+    def _tell_budgets(self, budgets: Sequence[budget_pb2.Budget]) -> None:
         self._meter.forget(*(f"budget_{key}" for key in _BUDGET_KEYS))
-        for budget in found:
+        for budget in budgets:
             self._tell_budget(budget)
 
     def _tell_budget(self, budget: budget_pb2.Budget) -> None:
@@ -106,24 +107,31 @@ class Levels:
         for key in _BUDGET_KEYS:
             self._meter.level(f"budget_{key}", labels, getattr(budget, key) / per_unit)
 
-    async def _ask_router(self, address: str, stub: Any) -> None:
+    async def _ask_router(self, address: str, stub: Any) -> router_pb2.GetStatsResponse | None:
         try:
             stats: router_pb2.GetStatsResponse = await stub.GetStats(
                 router_pb2.GetStatsRequest(), timeout=TIMEOUT_S, metadata=self._metadata
             )
         except grpc.aio.AioRpcError as error:
             log.debug("a router at %s does not answer: %s", address, error.code())
+            return None
+        self._names[address] = stats.router_id
+        return stats
+
+    def _tell_routers(self, found: Sequence[router_pb2.GetStatsResponse | None]) -> None:
+        # Anew: one that was only known by its address may have told its name by now.
+        self._meter.forget("router_up", *_ROUTER_KEYS)
+        for (address, _), stats in zip(self._routers, found, strict=True):
             name = self._names.get(address, address)
-            self._meter.level("router_up", (name,), 0)
-            return
-        name = self._names[address] = stats.router_id
-        levels = (
-            stats.calls_live,
-            stats.journal_bytes,
-            stats.settlements_owed,
-            stats.held_usd_nanos / NANOS,
-            stats.snapshot_generation,
-        )
-        self._meter.level("router_up", (name,), 1)
-        for key, value in zip(_ROUTER_KEYS, levels, strict=True):
-            self._meter.level(key, (name,), value)
+            self._meter.level("router_up", (name,), int(stats is not None))
+            if stats is None:
+                continue
+            levels = (
+                stats.calls_live,
+                stats.journal_bytes,
+                stats.settlements_owed,
+                stats.held_usd_nanos / NANOS,
+                stats.snapshot_generation,
+            )
+            for key, value in zip(_ROUTER_KEYS, levels, strict=True):
+                self._meter.level(key, (name,), value)

@@ -55,6 +55,7 @@ class Otel:
         self._exporters: list[Exporter] = []
         self._levels: Levels | None = None
         self._ahead: set[str] = set()  # Routers whose clock was named
+        self._metrics_troubled = False
         self.metrics_port = 0
 
     def use(self, levels: Levels) -> None:
@@ -152,19 +153,23 @@ class Otel:
 
     async def _push_forever(self, endpoint: Endpoint) -> None:
         # Sums since the start: one that is not taken is made good by the next.
-        troubled = False
         async with otlp(endpoint, "metrics") as send:
             while True:
                 await asyncio.sleep(self._settings.metrics_interval_s * random.uniform(0.9, 1.0))
-                await self._refresh()
                 try:
+                    await self._refresh()
                     await send(self._metrics_request())
                 except (TryAgain, Unfit, Refused) as error:
-                    if not troubled:
-                        log.warning("metrics are not taken: %s", error)
-                    troubled = True
+                    self._tell_metrics_trouble(str(error))
+                except Exception:  # the task root: records are kept, whatever metrics do
+                    log.exception("metrics cannot be told")
                 else:
-                    troubled = False
+                    self._metrics_troubled = False
+
+    def _tell_metrics_trouble(self, why: str) -> None:
+        if not self._metrics_troubled:
+            log.warning("metrics are not taken: %s", why)
+        self._metrics_troubled = True
 
     def _metrics_request(self) -> ExportMetricsServiceRequest:
         return otlp_request(
