@@ -165,27 +165,20 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.services.telemetry.kept import kept_store
     from harmost.services.telemetry.otel.vendors import Vendors
-    from harmost.services.telemetry.retention import retention_of
     from harmost.services.telemetry.service import TelemetryServicer
-    from harmost.services.telemetry.store import TelemetryStore
     from harmost.telemetry.v1 import telemetry_pb2_grpc
 
     _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(
-            contextlib.closing(
-                TelemetryStore(
-                    settings.data_dir / "telemetry.db", retention=retention_of(settings.keep)
-                )
-            )
-        )
         vendors = Vendors()
         snapshots = await stack.enter_async_context(
             _snapshots(settings, "telemetry", lambda each: vendors.replace(_providers(each)))
         )
-        otel = await stack.enter_async_context(_otel(settings, store, vendors, snapshots))
-        servicer = TelemetryServicer(store, otel=otel)
+        kept = stack.enter_context(kept_store(settings, snapshots))
+        otel = await stack.enter_async_context(_otel(settings, kept.store, vendors, snapshots))
+        servicer = TelemetryServicer(kept.store, audit=kept.audit, otel=otel)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:
