@@ -157,6 +157,7 @@ class Stage:
         room: int = 1_000,
         output_tokens_max: int = 50,
         progressive: bool = False,
+        fsync_first: bool = False,
         price: ModelPrice | None = None,
         input_bound: InputBound = BOUND,
     ) -> None:
@@ -177,7 +178,7 @@ class Stage:
             input_bound=input_bound,
             output_tokens_max=output_tokens_max,
             stall_s=stall_s,
-            fsync_first=False,
+            fsync_first=fsync_first,
             progressive=progressive,
         )
         self.attempt = Attempt(plan, AttemptTools(journal, self.ledger, self.upstream))  # type: ignore[arg-type]

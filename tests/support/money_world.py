@@ -5,6 +5,7 @@ seed in tests/simulation. Nothing here is random. The provider's books are the t
 of a counter must at every moment be covered by what the ledger keeps there.
 """
 
+from collections import Counter as Counts
 from collections import defaultdict
 from typing import Literal
 
@@ -397,6 +398,8 @@ class MoneyWorld:
 
     def _check_process(self, process: Process) -> None:
         held: dict[int, int] = defaultdict(int)
+        holds = [each.hold for each in (*process.in_flight.values(), *process.missions)]
+        is_open = Counts(counter.id for hold in holds for counter in hold.counters)
         for attempt in process.in_flight.values():
             assert tuple(counter.id for counter in attempt.hold.counters) == attempt.counters, "I11"
             for counter in attempt.hold.counters:
@@ -407,6 +410,7 @@ class MoneyWorld:
         for lease in process.book.every_lease():
             counter = lease.counter
             assert counter.held == held[counter.id], "I2"
+            assert counter.open_holds == is_open[counter.id], "I2"
             assert counter.settled == process.used[counter], "I2"
             if counter.hard and self.honest and lease.granted:
                 assert counter.available >= 0, "I2: more is held than was lent"

@@ -170,9 +170,23 @@ class StepFailed(HarmostError):
 
 
 class ServiceUnavailable(HarmostError):
-    """A service of the mesh, or its disk, does not answer."""
+    """A service of the mesh, or its disk, does not answer; worth another try after `retry_after_s`.
+
+    0: nobody knows when.
+    """
 
     reason = "SERVICE_UNAVAILABLE"
+    retry_after_s = 0.0
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, details=details)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(HarmostError):

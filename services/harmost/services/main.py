@@ -23,10 +23,10 @@ from harmost.core.errors import HarmostError, InvalidInput
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
+from harmost.services.collector import collecting
 from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.settings import Settings
-from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
 from harmost.services.snapshots.keys import read_signer, verifier_of
 from harmost.services.snapshots.watcher import SnapshotWatcher
@@ -87,8 +87,7 @@ async def _serve(service: str, settings: Settings) -> None:
 async def _run(
     service: str, settings: Settings, started: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    async with SERVICES[service](settings):
-        settle()
+    async with SERVICES[service](settings), collecting():
         started.set()
         await stop.wait()
         log.info("draining for at most %.0f s", settings.grace_s)
@@ -165,27 +164,20 @@ async def _budget(settings: Settings) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _telemetry(settings: Settings) -> AsyncGenerator[None]:
+    from harmost.services.telemetry.kept import kept_store
     from harmost.services.telemetry.otel.vendors import Vendors
-    from harmost.services.telemetry.retention import retention_of
     from harmost.services.telemetry.service import TelemetryServicer
-    from harmost.services.telemetry.store import TelemetryStore
     from harmost.telemetry.v1 import telemetry_pb2_grpc
 
     _service_key(settings)  # before any file is made
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(
-            contextlib.closing(
-                TelemetryStore(
-                    settings.data_dir / "telemetry.db", retention=retention_of(settings.keep)
-                )
-            )
-        )
         vendors = Vendors()
         snapshots = await stack.enter_async_context(
             _snapshots(settings, "telemetry", lambda each: vendors.replace(_providers(each)))
         )
-        otel = await stack.enter_async_context(_otel(settings, store, vendors, snapshots))
-        servicer = TelemetryServicer(store, otel=otel)
+        kept = stack.enter_context(kept_store(settings, snapshots))
+        otel = await stack.enter_async_context(_otel(settings, kept.store, vendors, snapshots))
+        servicer = TelemetryServicer(kept.store, audit=kept.audit, otel=otel)
         await stack.enter_async_context(servicer.running())
 
         def register(server: grpc.aio.Server) -> str:

@@ -21,9 +21,11 @@ class Settings:
     `policy_verify_keys` signed. `tls_ca` is what a service trusts when it calls another one, `tls_client_ca` whom it lets call;
     `grace_s` is how long running calls may go on after the request to stop. A Router is one of `slots`
     workers that share `listen` and `data_dir`; `own_listen` is where it alone is reached. A ledger or
-    journal belongs to one `deployment` and opens for no other; "" asks for none. `keep` says for how
-    long Telemetry keeps what (telemetry/retention.py); it asks the Routers at `router_addresses` how
-    they are, and serves metrics on `metrics_listen`, "" for nowhere.
+    journal belongs to one `deployment` and opens for no other; "" asks for none. Telemetry keeps an
+    audit log, called `audit_origin`, at `audit_log` (a directory or URL; "": in `data_dir`) where it has
+    an `audit_signing_key` ("file:PATH"); `audit_witnesses` ("KEY@URL") cosign it.
+    `keep` says for how long it keeps what (telemetry/retention.py); it asks the Routers at
+    `router_addresses` how they are, and serves metrics on `metrics_listen`, "" for nowhere.
     """
 
     listen: str
@@ -43,6 +45,10 @@ class Settings:
     router_addresses: tuple[str, ...] = ()
     metrics_listen: str = ""
     deployment: str = ""
+    audit_signing_key: str = ""
+    audit_log: str = ""
+    audit_origin: str = ""
+    audit_witnesses: tuple[str, ...] = ()
     router_name: str = "router"
     slot: int = 0
     slots: int = 1
@@ -63,6 +69,11 @@ class Settings:
         for path in (self.tls_cert, self.tls_key, self.tls_client_ca, self.tls_ca):
             if path is not None and not path.is_file():
                 raise InvalidInput(f"no file at `{path}`: give the path of a PEM file")
+        if self.audit_signing_key and not self.audit_origin:
+            raise InvalidInput(
+                "an audit log has a name: give `--audit-origin`, like a URL without its scheme, such "
+                "as `example.com/audit`"
+            )
         if not 0 <= self.slot < self.slots <= SLOTS_MAX:
             raise InvalidInput(
                 f"worker {self.slot} of {self.slots} cannot be: there are 1 to {SLOTS_MAX} workers, "

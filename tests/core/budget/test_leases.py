@@ -82,6 +82,19 @@ def test_a_denial_is_not_asked_for_again_at_once() -> None:
     assert not miss.denied
 
 
+def test_a_lease_stays_while_an_attempt_that_costs_nothing_is_charged_to_it(rig: Rig) -> None:
+    free = Amount(0, 100)
+    hold = rig.held(free, free)
+    money = rig.lease(LeaseName("org", 1, "day"))
+    assert (money.counter.held, money.counter.open_holds) == (0, 1)
+    rig.seconds(90)  # an answer that takes its time
+    rig.settle(hold, usd_nanos=0, tokens=10)
+    rig.sync()
+    assert len(rig.host.disk.postings) == 1
+    rig.seconds(90)
+    assert not rig.book.every_lease()
+
+
 def test_a_denial_of_much_is_none_of_little() -> None:
     rig = Rig(BudgetSpec(limits=(Limit(window="total", usd="0.00025"),)))
     rig.settle(rig.held(), usd_nanos=ONE.usd_nanos)

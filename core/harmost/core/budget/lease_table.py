@@ -48,7 +48,7 @@ class LeaseTable:
     def stirs(self, since_ns: int) -> bool:
         """Whether attempts hold any lease, or did since then, or one is wanted back."""
         return any(
-            lease.recalled or lease.counter.held or not lease.idle(since_ns) for lease in self
+            lease.recalled or lease.counter.open_holds or not lease.idle(since_ns) for lease in self
         )
 
     def current(self, name: LeaseName, now_ns: int) -> Lease | None:

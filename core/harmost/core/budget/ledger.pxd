@@ -12,6 +12,7 @@ cdef struct Balance:
     int64_t leased    # lent to Routers that are alive
     int64_t suspense  # lent, and not known whether it was spent
     int64_t hold_p95  # what 95 of 100 holds do not exceed, an estimate
+    int64_t open_holds
     int unit   # 0..UNITS-1
     bint hard
 

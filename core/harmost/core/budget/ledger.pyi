@@ -49,6 +49,9 @@ class Counter:
     def hold_p95(self) -> int:
         """What 95 of 100 holds here do not exceed: an estimate that follows the traffic."""
     @property
+    def open_holds(self) -> int:
+        """Holds that have not closed, of nothing too."""
+    @property
     def used(self) -> int:
         """settled + held + leased + suspense."""
     @property

@@ -126,7 +126,7 @@ cdef class Counter:
                 f"leased {leased}, suspense {suspense}"
             )
         self.id = id
-        self._balance = Balance(0, settled, held, debt, leased, suspense, 0, unit - 1, hard)
+        self._balance = Balance(0, settled, held, debt, leased, suspense, 0, 0, unit - 1, hard)
         self.limit_to(limit, hard=hard)
 
     def limit_to(self, int64_t limit, *, bint hard) -> None:
@@ -217,6 +217,10 @@ cdef class Counter:
     @property
     def hold_p95(self) -> int:
         return self._balance.hold_p95
+
+    @property
+    def open_holds(self) -> int:
+        return self._balance.open_holds
 
     @property
     def used(self) -> int:
@@ -321,9 +325,8 @@ cdef class Hold:
             note_hold(balances[i], part._held[balances[i].unit])
         self._held[0] -= usd_nanos
         part._held[0] = usd_nanos
-        part.counters = self.counters + beside
         part.whole = self
-        part.open = True
+        begin(part, self.counters + beside)
         return part
 
 
@@ -356,6 +359,7 @@ def reserve(
         return counters[denier]
     for i in range(count):
         note_hold(balances[i], hold._held[balances[i].unit])
+        balances[i].open_holds += 1
     hold.counters = counters
     hold.open = True
     return hold
@@ -363,12 +367,9 @@ def reserve(
 
 def restore(tuple counters, *, int64_t usd_nanos, int64_t tokens, int64_t requests=1) -> Hold:
     """The hold of an attempt that was reserved before a restart; its counters include it already."""
-    cdef Balance* balances[COUNTERS_MAX]
     cdef Hold hold = Hold.__new__(Hold)
-    gather(counters, balances)
     fill(hold._held, usd_nanos, tokens, requests)
-    hold.counters = counters
-    hold.open = True
+    begin(hold, counters)
     return hold
 
 
@@ -399,7 +400,7 @@ def spin(tuple counters, *, Py_ssize_t rounds) -> int:
 cdef int close(Hold hold, const int64_t* used) except -1:
     cdef int64_t closing[UNITS]
     cdef Balance* balances[COUNTERS_MAX]
-    cdef Py_ssize_t count
+    cdef Py_ssize_t count, i
     cdef int unit
     check_open(hold)
     for unit in range(UNITS):
@@ -410,9 +411,22 @@ cdef int close(Hold hold, const int64_t* used) except -1:
     count = gather(hold.counters, balances)
     if close_all(balances, count, closing, used) >= 0:
         raise OverflowError("a counter would pass 4 * 10**18")
+    for i in range(count):
+        balances[i].open_holds -= 1
     if hold.whole is not None:
         hold.whole._held[0] += hold._held[0] - closing[0]
     hold.open = False
+    return 0
+
+
+cdef int begin(Hold hold, tuple counters) except -1:
+    cdef Balance* balances[COUNTERS_MAX]
+    cdef Py_ssize_t count = gather(counters, balances)
+    cdef Py_ssize_t i
+    for i in range(count):
+        balances[i].open_holds += 1
+    hold.counters = counters
+    hold.open = True
     return 0
 
 

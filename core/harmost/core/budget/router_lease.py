@@ -88,8 +88,8 @@ class Lease:
 
     @property
     def quiet(self) -> bool:
-        """Nothing is held, and the ledger knows all that was settled."""
-        return not self.counter.held and self.posted == self.counter.settled
+        """No hold is open, one of nothing neither, and the ledger knows all that was settled."""
+        return not self.counter.open_holds and self.posted == self.counter.settled
 
     def denied(self, amount: int, clock_ns: int) -> bool:
         """Whether the ledger said of late that it has less than `amount`, with all that is here."""
@@ -108,7 +108,7 @@ class Lease:
         if passed_s > 0:
             weight = min(1.0, BURN_WEIGHT * passed_s)
             self.burn_per_s += weight * (burnt / passed_s - self.burn_per_s)
-        if burnt or counter.held:
+        if burnt or counter.open_holds:
             self.busy_ns = clock_ns
         self.settled_seen, self.seen_ns = counter.settled, clock_ns
 

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from harmost.core.limits import ERROR_MESSAGE_CHARS_MAX
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 
-__all__ = ["UNREADABLE", "Tokens", "broken", "failure", "retry_after_s", "stated"]
-
-# A count as a vendor states it. No answer is longer; keeps a hostile number out of every sum.
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+__all__ = ["UNREADABLE", "broken", "failure", "retry_after_s", "stated"]
 
 # What msgspec raises on hostile JSON: wrong types, invalid UTF-8, huge numbers, deep nesting.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)

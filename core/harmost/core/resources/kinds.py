@@ -240,6 +240,8 @@ class MissionProfileSpec(Strict, frozen=True):
     """What an application names in a call: models in order of preference, steps, rights, ceilings.
 
     Either `steps`, or `models` (with `system`) as shorthand for one step named "answer".
+    `audit: required`: nothing is sent before it is on the disk that it will be. `audit_retention` is
+    how long the audit log keeps what tells of its calls; empty: as its caller's tenant says.
     """
 
     steps: tuple[Step, ...] = ()
@@ -255,6 +257,7 @@ class MissionProfileSpec(Strict, frozen=True):
     hop: Hop = Hop()
     snapshot_age_max_s: int = 86_400
     audit: Literal["standard", "required"] = "standard"
+    audit_retention: Literal["", "short", "standard", "long"] = ""
 
 
 class Redact(Strict, frozen=True, rename={"with_": "with"}):
@@ -391,11 +394,18 @@ class Principal(Strict, frozen=True):
 
 
 class TenantSpec(Strict, frozen=True):
-    """A node of the tree; its name is its whole path, "acme/retail/support"."""
+    """A node of the tree; its name is its whole path, "acme/retail/support".
+
+    `audit_retention` is how long the audit log keeps what tells of its calls, and of those below it:
+    90 days, 400 days or seven years; empty: as the tenant above says, at last "standard". While
+    `legal_hold`, it keeps all of them, and no end user of them is erased.
+    """
 
     principals: tuple[Principal, ...] = ()
     allowed_purposes: tuple[str, ...] = ()
     in_flight_max: int = 1_000
+    audit_retention: Literal["", "short", "standard", "long"] = ""
+    legal_hold: bool = False
 
 
 Spec: TypeAlias = (

@@ -18,6 +18,7 @@ from harmost.services.cli import (
     up,
     usage,
 )
+from harmost.services.cli.audit import command as audit
 from harmost.services.cli.money import chargeback, prices, verify
 from harmost.services.cli.options import Json
 from harmost.services.cli.replay import command as replay
@@ -56,6 +57,7 @@ app.command("usage", rich_help_panel=SEE)(usage.usage)
 app.add_typer(budget.app, name="budget", rich_help_panel=SEE)
 app.add_typer(verify.app, name="ledger", rich_help_panel=SEE)
 app.add_typer(prices.app, name="prices", rich_help_panel=SEE)
+app.add_typer(audit.app, name="audit", rich_help_panel=SEE)
 app.command("chargeback", rich_help_panel=SEE)(chargeback.chargeback)
 app.command("top", rich_help_panel=SEE)(top.top)
 app.command("records", rich_help_panel=SEE)(records.records)

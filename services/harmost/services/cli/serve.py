@@ -194,6 +194,47 @@ Deployment = Annotated[
         show_default=False,
     ),
 ]
+AuditSigningKey = Annotated[
+    str,
+    typer.Option(
+        "--audit-signing-key",
+        metavar="file:PATH",
+        envvar="HARMOST_AUDIT_SIGNING_KEY",
+        help="The Ed25519 private key that signs the audit log. Default: none is kept.",
+        show_default=False,
+    ),
+]
+AuditLog = Annotated[
+    str,
+    typer.Option(
+        "--audit-log",
+        metavar="DIR|URL",
+        envvar="HARMOST_AUDIT_LOG",
+        help="Where the audit log is kept: a directory, or a URL such as s3://bucket/audit. "
+        "Default: audit in the data directory.",
+        show_default=False,
+    ),
+]
+AuditOrigin = Annotated[
+    str,
+    typer.Option(
+        "--audit-origin",
+        metavar="NAME",
+        envvar="HARMOST_AUDIT_ORIGIN",
+        help="The audit log's name, like a URL without its scheme. Never changes.",
+        show_default=False,
+    ),
+]
+AuditWitnesses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--audit-witness",
+        metavar="KEY@URL",
+        envvar="HARMOST_AUDIT_WITNESSES",
+        help="A witness that cosigns the audit log; again for more.",
+        show_default=False,
+    ),
+]
 Keep = Annotated[
     list[str] | None,
     typer.Option(
@@ -270,6 +311,10 @@ def telemetry(
     tls_client_ca: TlsClientCa = None,
     tls_ca: TlsCa = None,
     policy: Policy = f"127.0.0.1:{PORT + 1}",
+    audit_signing_key: AuditSigningKey = "",
+    audit_log: AuditLog = "",
+    audit_origin: AuditOrigin = "",
+    audit_witness: AuditWitnesses = None,
     budget: AskedBudget = "",
     router: Routers = None,
     metrics_listen: MetricsListen = "",
@@ -278,7 +323,7 @@ def telemetry(
     keep: Keep = None,
     supervised: Supervised = False,
 ) -> None:
-    """Run the Telemetry service alone: it keeps the records, and makes telemetry of them.
+    """Run the Telemetry service alone: it keeps records and audit log, and makes telemetry of them.
 
     OTEL_* variables say where that is sent: see docs/telemetry.md.
     """
@@ -296,6 +341,10 @@ def telemetry(
         tls_client_ca=tls_client_ca,
         tls_ca=tls_ca,
         policy_address=policy,
+        audit_signing_key=audit_signing_key,
+        audit_log=audit_log,
+        audit_origin=audit_origin,
+        audit_witnesses=tuple(audit_witness or ()),
         budget_address=budget,
         router_addresses=tuple(router or ()),
         metrics_listen=metrics_listen,

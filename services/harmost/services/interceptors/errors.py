@@ -45,8 +45,8 @@ def status_of(error: errors.HarmostError) -> grpc.Status:
     details = [_packed(_error_info(error))]
     if isinstance(error, errors.InvalidInput) and error.violations:
         details.append(_packed(_bad_request(error)))
-    if isinstance(error, errors.RateLimited):
-        details.append(_packed(_retry_info(error)))
+    if isinstance(error, errors.RateLimited | errors.ServiceUnavailable) and error.retry_after_s:
+        details.append(_packed(_retry_info(error.retry_after_s)))
     status: grpc.Status = rpc_status.to_status(  # pyright: ignore[reportUnknownMemberType]
         status_pb2.Status(
             code=_code_of(error).value[0],
@@ -80,9 +80,9 @@ def _bad_request(error: errors.InvalidInput) -> error_details_pb2.BadRequest:
     return found
 
 
-def _retry_info(error: errors.RateLimited) -> error_details_pb2.RetryInfo:
+def _retry_info(retry_after_s: float) -> error_details_pb2.RetryInfo:
     delay = Duration()
-    delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+    delay.FromNanoseconds(int(retry_after_s * 1e9))
     return error_details_pb2.RetryInfo(retry_delay=delay)
 
 

@@ -67,12 +67,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.StreamChatRequest, context: Context
     ) -> None:
         async with listening(context) as listener:
-            await self._serve(request, context, listener)
+            serving = self._serve(request, context, listener)
+            del request  # a stream would keep its prompt to its end
+            await serving
 
     async def Chat(  # type: ignore[override] # the message as bytes: it is never an object
         self, request: router_pb2.ChatRequest, context: Context
     ) -> bytes:
-        return chat_response(*await self._serve(request, context, Nobody()))
+        serving = self._serve(request, context, Nobody())
+        del request
+        return chat_response(*await serving)
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context
@@ -167,6 +171,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 tools=self._tools,
                 tls=self._tls,
             )
+            del request
             self._missions.begin(mission, principal)
             finished = await mission.run(listener)
             _raise_if_broken(finished)

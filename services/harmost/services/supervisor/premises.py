@@ -17,6 +17,7 @@ from harmost.services.operate.keys import write_secret
 __all__ = [
     "SERVICE_KEY",
     "admin_key",
+    "audit_origin",
     "check_free",
     "deployment",
     "free_ports",
@@ -61,6 +62,11 @@ def deployment(data_dir: Path) -> str:
     if not path.exists():
         write_secret(path, secrets.token_hex(8))
     return path.read_text(encoding="ascii").strip()
+
+
+def audit_origin(data_dir: Path) -> str:
+    """The name of the deployment's audit log."""
+    return f"harmost.dev/audit/{deployment(data_dir)}"
 
 
 def admin_key(data_dir: Path) -> Path:

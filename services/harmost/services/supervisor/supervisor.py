@@ -16,6 +16,8 @@ import msgspec
 
 from harmost.core.errors import InvalidInput
 from harmost.services.addresses import split_address
+from harmost.services.operate.audit_keys import SIGNING_KEY as SIGNING_AUDIT_KEY
+from harmost.services.operate.audit_keys import audit_keys
 from harmost.services.operate.endpoints import ADMIN_KEY, SERVICES, Endpoints
 from harmost.services.operate.policy_keys import SIGNING_KEY, VERIFY_KEYS, policy_keys
 from harmost.services.supervisor import premises
@@ -88,6 +90,9 @@ class Plan:
             words += [word for each in known.workers for word in ("--router", each)]
         if service in ("budget", "router"):
             words += ["--deployment", premises.deployment(self.data_dir)]
+        if service == "telemetry":
+            words += ["--audit-signing-key", f"file:{self.data_dir / SIGNING_AUDIT_KEY}"]
+            words += ["--audit-origin", premises.audit_origin(self.data_dir)]
         if service == "router":
             words += ["--budget", known.budget, "--telemetry", known.telemetry]
             words += ["--worker", number, "--workers", str(len(known.workers))]
@@ -211,6 +216,7 @@ async def run(plan: Plan, announce: Callable[[list[str]], None]) -> None:
             key_file = premises.service_key(plan.data_dir)
             premises.admin_key(plan.data_dir)
             policy_keys(plan.data_dir)
+            audit_keys(plan.data_dir, origin=premises.audit_origin(plan.data_dir))
             supervisor = Supervisor(plan, terminal.say)
             stop = _stop_on_signals(supervisor, terminal.say)
             commands = {name: plan.command(name, key_file) for name in plan.processes()}

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     """A record as the store keeps it: columns of each table, without the position."""
 
     record: telemetry_pb2.Record
+    summary: RecordSummary
     whole: bytes  # the record, serialized
     started_ns: int
     columns: tuple[Column, ...]
@@ -69,6 +70,7 @@ def entry_of(record: telemetry_pb2.Record, *, field: str) -> Entry:
     )
     return Entry(
         record,
+        summary,
         record.SerializeToString(),
         summary.started_at_ns,
         columns,

@@ -100,6 +100,30 @@ MIGRATIONS = (
     CREATE INDEX whole_records_by_time ON whole_records (started_ns);
     """,
     EXPORTS,
+    """
+    -- Where the audit log tells of a record. Kept as long as the entry is, which may be longer than
+    -- the record.
+    CREATE TABLE audit_leaves (
+        record_id TEXT PRIMARY KEY,
+        leaf_index INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Entries that are in the log's order and not yet in a published head.
+    CREATE TABLE audit_waiting (
+        first_index INTEGER PRIMARY KEY,
+        count INTEGER NOT NULL,
+        entries BLOB NOT NULL       -- a bundle, as core/audit/tiles.py writes it
+    ) STRICT;
+
+    -- How far the log is: one row, from the first entry on.
+    CREATE TABLE audit_head (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        next_index INTEGER NOT NULL,
+        size INTEGER NOT NULL,      -- published
+        root BLOB NOT NULL,
+        minimum_index INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 
 

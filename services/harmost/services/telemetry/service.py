@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import apsw
 import grpc
 
-from harmost.core.errors import Forbidden, NotFound, Unsupported
+from harmost.core.audit.leaf import Opening, is_opened_by, openings
+from harmost.core.errors import Forbidden, InvalidInput, NotFound, Unsupported
 from harmost.core.tenants import visible
-from harmost.services.convert.record import STATUS_NAMES
+from harmost.services.convert.record import STATUS_NAMES, record_from_proto
 from harmost.services.convert.times import time_from_proto
 from harmost.services.interceptors.principal import current_principal
+from harmost.services.telemetry.audit import AuditLog, Proof, no_entry
 from harmost.services.telemetry.convert import position_of, token_of
+from harmost.services.telemetry.erasure import Erasure
 from harmost.services.telemetry.store import (
     FoundVector,
     RecordFilter,
@@ -51,9 +54,15 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
     """Serves while it is `running()`."""
 
     def __init__(
-        self, store: TelemetryStore, *, tails: Tails | None = None, otel: "Otel | None" = None
+        self,
+        store: TelemetryStore,
+        *,
+        tails: Tails | None = None,
+        audit: AuditLog | None = None,
+        otel: "Otel | None" = None,
     ) -> None:
         self._store = store
+        self._audit = audit
         self._otel = otel
         self._worker = Worker(store)
         self._tails = tails or Tails()
@@ -63,6 +72,8 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
         """Prune until the block ends; then let what is being written be ended."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._worker.running())
+            if self._audit is not None:
+                await stack.enter_async_context(self._audit.running(self._worker))
             if self._otel is not None:
                 await stack.enter_async_context(self._otel.running(self._worker.write))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -173,20 +184,62 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
     async def GetCheckpoint(
         self, request: telemetry_pb2.GetCheckpointRequest, context: Context
     ) -> telemetry_pb2.GetCheckpointResponse:
-        """Unsupported until there is an audit log."""
-        raise Unsupported("this version keeps no audit log: there is no checkpoint")
+        """The newest head of the audit log."""
+        return telemetry_pb2.GetCheckpointResponse(note=self._log().checkpoint())
 
     async def GetReceipt(
         self, request: telemetry_pb2.GetReceiptRequest, context: Context
     ) -> telemetry_pb2.GetReceiptResponse:
-        """Unsupported until there is an audit log."""
-        raise Unsupported("this version keeps no audit log: there are no receipts")
+        """Proof of one record; NotFound too where the caller may not know of it."""
+        proof = await self._log().receipt(request.record_id)
+        principal = current_principal()
+        if not visible(principal.tenant, proof.tenant):
+            raise no_entry(request.record_id)
+        answer = telemetry_pb2.GetReceiptResponse(proof=proof.receipt)
+        if "operator" in principal.roles:
+            for opening in await self._openings(request.record_id, proof):
+                answer.openings.add(field=opening.field, value=opening.value, nonce=opening.nonce)
+        return answer
 
     async def EraseEndUser(
         self, request: telemetry_pb2.EraseEndUserRequest, context: Context
     ) -> telemetry_pb2.EraseEndUserResponse:
-        """Unsupported until there is an audit log."""
-        raise Unsupported("this version keeps no audit log: there is nothing that could be opened")
+        """Forget an end user, page by page."""
+        tenant, principal = _scope(request.tenant), current_principal()
+        if self._log().held_within(tenant):
+            raise Forbidden(
+                f"`{tenant}`, or a tenant below it, is under legal hold: nothing is erased until its "
+                "`Tenant` document no longer says `legal_hold`"
+            )
+        if request.end_user_id in request.reason:
+            raise InvalidInput("`reason` names the end user, and is kept: leave the name out")
+        erasure = Erasure(tenant, request.end_user_id, principal.name, request.reason)
+        answer = telemetry_pb2.EraseEndUserResponse(leaf_index=-1)
+        after: int | None = 0
+        while after is not None:
+            page = await self._worker.write(
+                partial(self._store.erase_page, erasure, after=after, now_ns=time.time_ns())
+            )
+            after = page.position
+            answer.records += page.records
+            answer.leaf_index = max(answer.leaf_index, page.leaf_index)
+        return answer
+
+    def _log(self) -> AuditLog:
+        if self._audit is None:
+            raise Unsupported(
+                "this service keeps no audit log: start it with `--audit-signing-key`"
+            )
+        return self._audit
+
+    async def _openings(self, record_id: str, proof: Proof) -> list[Opening]:
+        """What the entry's commitments hide, as far as it is still known."""
+        nonce = await self._worker.read(partial(self._log().nonce, proof.leaf_index))
+        record = await self._worker.read(partial(self._store.get, record_id))
+        if nonce is None or record is None:
+            return []
+        found = openings(record_from_proto(record), nonce)
+        return [opening for opening in found if is_opened_by(proof.said, opening)]
 
     async def _prune_forever(self) -> None:
         while True:

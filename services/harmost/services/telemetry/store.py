@@ -7,26 +7,30 @@ Every method blocks; worker.py calls them in its one thread.
 # (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
 
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import apsw
 
 from harmost.core.audit.rows import Outcome
-from harmost.core.errors import ServiceUnavailable
+from harmost.core.errors import ServiceUnavailable, Unsupported
 from harmost.core.tenants import visible
 from harmost.services.convert.record import outcome_report_to_proto
 from harmost.services.sqlite import open_database
 from harmost.services.telemetry.backlog import Backlog, keep_behind_newest
 from harmost.services.telemetry.convert import Entry, Position, entry_of, outcome_of
+from harmost.services.telemetry.erasure import Erased, Erasure, erase_page
 from harmost.services.telemetry.retention import Pruner, Retention
 from harmost.services.telemetry.schema import APPLICATION_ID, FUNCTIONS, MIGRATIONS
+from harmost.services.telemetry.trail import AuditTrail
 from harmost.services.telemetry.usage import UsageQuestion, subtree, usage_rows
 from harmost.telemetry.v1 import telemetry_pb2
 
 __all__ = ["Found", "FoundVector", "RecordFilter", "TelemetryStore", "VectorFilter"]
+
+_Answer = TypeVar("_Answer")
 
 KEPT = Retention()
 OUTCOMES_MAX = 32  # of one record; stated in the contract
@@ -80,9 +84,15 @@ class Found(NamedTuple):
 
 
 class TelemetryStore:
-    """The records in the file `path`, kept as `retention` says."""
+    """The records in the file `path`, kept as `retention` says.
 
-    def __init__(self, path: Path, *, retention: Retention = KEPT) -> None:
+    `trail` hears of each record that is stored, in the transaction that stores it.
+    """
+
+    def __init__(
+        self, path: Path, *, retention: Retention = KEPT, trail: AuditTrail | None = None
+    ) -> None:
+        self._trail = trail
         self._connection = open_database(
             path,
             application_id=APPLICATION_ID,
@@ -171,6 +181,30 @@ class TelemetryStore:
         """See `usage_rows`."""
         return usage_rows(self._connection, question)
 
+    def audited(self, job: Callable[[apsw.Connection], _Answer]) -> _Answer:
+        """The answer of `job`, whose changes are kept together or not at all."""
+        with self._transaction():
+            return job(self._connection)
+
+    def erase_page(self, erasure: Erasure, *, after: int, now_ns: int) -> Erased:
+        """See `erase_page`; nothing of it is left in the file. Unsupported without an audit log."""
+        trail = self._trail
+        if trail is None:
+            raise Unsupported("this service keeps no audit log: give `--audit-signing-key`")
+        self._connection.pragma("secure_delete", True)
+        try:
+            page = self.audited(
+                lambda connection: erase_page(
+                    connection, trail, erasure, after=after, now_ns=now_ns
+                )
+            )
+            if page.records:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._connection.pragma("secure_delete", False)
+        self._pruner.added(records=0, outcomes=0, vectors=-page.vectors)
+        return page
+
     def prune(self, now_ns: int) -> int:
         """See `Pruner.prune`."""
         pruned = self._pruner.prune(now_ns)
@@ -204,6 +238,8 @@ class TelemetryStore:
             fresh = [entry for entry in entries if self._insert(entry)]
             added = sum(self._insert_outcome(*outcome) for outcome in outcomes)
             vectors = sum(len(entry.vectors) for entry in fresh)
+            if self._trail is not None:
+                self._trail.stored(self._connection, [entry.summary for entry in fresh])
             return [entry.record for entry in fresh], added, vectors
 
     def _insert(self, entry: Entry) -> bool:

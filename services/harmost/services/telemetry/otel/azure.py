@@ -27,12 +27,20 @@ __all__ = ["azure"]
 
 ENVELOPES_PER_S_MAX = 1_000_000  # the backlog paces: a limit of the exporter's own would drop
 TIMEOUT_S = 10.0
-_QUIET = "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"
+# What else the exporter would tell its makers, or be told by them.
+_QUIET = (
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED",
+)
 
 
 @asynccontextmanager
 async def azure(connection_string: str, resource: Resource) -> AsyncGenerator[SendSpans]:
     """What sends spans to where `connection_string` says, until the block ends."""
+    for name in _QUIET:  # read when the package is loaded
+        os.environ.setdefault(name, "true")
     try:
         from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter
         from opentelemetry.sdk.resources import Resource as SdkResource
@@ -41,7 +49,6 @@ async def azure(connection_string: str, resource: Resource) -> AsyncGenerator[Se
         raise InvalidInput(
             "Azure Monitor needs a package that is not installed: pip install 'harmost[azure]'"
         ) from error
-    os.environ.setdefault(_QUIET, "true")
     try:
         exporter: Any = AzureMonitorTraceExporter(
             connection_string=connection_string,
