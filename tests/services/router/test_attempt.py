@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -14,11 +15,11 @@ from harmost.core.budget.input_bound import InputBound
 from harmost.core.budget.nodes import Amount
 from harmost.core.budget.price import compile_price
 from harmost.core.errors import ServiceUnavailable
-from harmost.core.providers.codec import ProviderError
+from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 from harmost.core.resources.kinds import Price
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
-from harmost.services.router.attempt import Attempt
+from harmost.services.router.attempt import _OUTCOMES, Attempt
 
 
 @pytest.fixture
@@ -264,3 +265,7 @@ async def test_a_tool_without_a_price_is_settled_at_no_less_than_the_hold(journa
     for tools, usd_nanos in (({}, 3_000), ({"known": 1}, 4_000), ({"other": 1}, 5_000)):
         usage = TokenUsage(input_tokens=1, output_tokens=2, tool_calls=tools)
         assert stage.attempt._amount(usage) == Amount(usd_nanos, 3)
+
+
+def test_every_kind_of_failure_has_an_outcome() -> None:
+    assert set(_OUTCOMES) == set(get_args(ProviderErrorKind))

@@ -68,7 +68,7 @@ _KINDS: Mapping[str, ProviderErrorKind] = {
     "invalid_api_key": "auth",
     "authentication_error": "auth",
     "invalid_request_error": "rejected",
-    "model_not_found": "rejected",
+    "model_not_found": "not_found",
 }
 
 
