@@ -7,6 +7,7 @@ calls are cut, and what is there afterwards is counted. A call that is live is s
 import gc
 import os
 import signal
+import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from harmost.router.v1 import router_pb2
 from harmost.telemetry.v1 import telemetry_pb2
 
 CALLS = effort(60, ci=200, nightly=1_000)
+STREAM_BYTES_MAX = 22_000
 STREAM = "/harmost.router.v1.RouterService/StreamChat"
 UNARY = "/harmost.router.v1.RouterService/Chat"
 SILENT = "[[sandbox ttft_ms=60000 latency_sigma=0]]"
@@ -111,9 +113,9 @@ async def before_the_first_token(stage: Stage) -> None:
     await stage.router.until(calls_live=CALLS, attempts_held=CALLS)
 
 
-async def in_the_middle_of_the_answer(stage: Stage) -> None:
+async def in_the_middle_of_the_answer(stage: Stage, prompt: str = "") -> None:
     before = (await stage.router.stats()).deltas
-    await stage.client.call(STREAM, requests(SLOW))
+    await stage.client.call(STREAM, requests(SLOW + prompt))
     await stage.router.until(calls_live=CALLS, deltas=before + 3 * CALLS)
 
 
@@ -295,3 +297,29 @@ def test_a_call_that_is_cut_while_its_hold_waits_has_its_record(
     (attempt,) = record.attempts
     assert attempt.outcome == attempt_pb2.ATTEMPT_OUTCOME_NOT_ADMITTED
     assert attempt.cost_usd_nanos == 0
+
+
+def test_a_stream_that_runs_keeps_no_request_and_few_bytes(
+    mesh: Mesh, router: RouterInside
+) -> None:
+    """Thousands run for hours: docs/load.md states what each may hold."""
+    prompt = "x" * 10_000
+    tracemalloc.start()
+    try:
+        before, kept = kinds(), tracemalloc.get_traced_memory()[0]
+        stage = Stage(mesh, router, BareClient(router.address, mesh.admin_key), 0)
+        router.run(in_the_middle_of_the_answer(stage, prompt))
+        eventually(lambda: not (kinds() - before)["Request"])  # all are being answered
+        bytes_each = (tracemalloc.get_traced_memory()[0] - kept) / CALLS
+        now = kinds() - before
+        assert now["Mission"] == CALLS
+        assert now["StreamChatRequest"] == 0
+        # The prompt is there once, as the attempt may have to send it to another model.
+        assert bytes_each < len(prompt) + STREAM_BYTES_MAX
+        router.run(made(nothing, hung_up, stage))
+    finally:
+        tracemalloc.stop()
+
+
+async def nothing(stage: Stage) -> None:
+    """It is begun already."""

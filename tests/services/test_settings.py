@@ -55,3 +55,9 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_addresses_are_split() -> None:
     assert split_address("[::1]:5") == ("::1", 5)
     assert split_address("router.example:443") == ("router.example", 443)
+
+
+def test_metrics_for_other_machines_need_a_word(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="--insecure-listen"):
+        Settings(listen="127.0.0.1:1", data_dir=tmp_path, metrics_listen="0.0.0.0:9464")
+    Settings(listen="127.0.0.1:1", data_dir=tmp_path, metrics_listen="[::1]:9464")

@@ -23,10 +23,10 @@ from harmost.core.errors import HarmostError, InvalidInput
 from harmost.core.policy.revocations import Revocations
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
+from harmost.services.collector import collecting
 from harmost.services.interceptors.authenticate import authenticator
 from harmost.services.interceptors.gate import Authenticate, Gate
 from harmost.services.settings import Settings
-from harmost.services.snapshots.gently import settle
 from harmost.services.snapshots.holder import Listener
 from harmost.services.snapshots.keys import read_signer, verifier_of
 from harmost.services.snapshots.watcher import SnapshotWatcher
@@ -87,8 +87,7 @@ async def _serve(service: str, settings: Settings) -> None:
 async def _run(
     service: str, settings: Settings, started: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    async with SERVICES[service](settings):
-        settle()
+    async with SERVICES[service](settings), collecting():
         started.set()
         await stop.wait()
         log.info("draining for at most %.0f s", settings.grace_s)

@@ -154,6 +154,7 @@ def _announce(
     lines = [
         f"harmost is up on {endpoints.router} (in {took_s:.1f} s)",
         f"  also   {others}",
+        *([f"  scrape http://{endpoints.metrics}/metrics"] if endpoints.metrics else []),
         f"  data   {data.absolute()} (admin key: admin.key, logs: logs/)",
         *(f"  note   {text}" for text in said),
         f'  try    {_command()} chat hello "What is a harmost?"{where}',

@@ -120,7 +120,9 @@ def _unary(admit: Callable[[Context], None], behavior: Any) -> Any:
     async def unary(request: Any, context: Context) -> Any:
         try:
             admit(context)
-            return await behavior(_checked(request), context)
+            handling = behavior(_checked(request), context)
+            del request  # not to be kept for as long as an answer runs
+            return await handling
         except HarmostError as error:
             await context.abort_with_status(status_of(error))
         except (grpc.aio.AbortError, grpc.RpcError):

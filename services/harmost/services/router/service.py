@@ -67,12 +67,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, request: router_pb2.StreamChatRequest, context: Context
     ) -> None:
         async with listening(context) as listener:
-            await self._serve(request, context, listener)
+            serving = self._serve(request, context, listener)
+            del request  # a stream would keep its prompt to its end
+            await serving
 
     async def Chat(  # type: ignore[override] # the message as bytes: it is never an object
         self, request: router_pb2.ChatRequest, context: Context
     ) -> bytes:
-        return chat_response(*await self._serve(request, context, Nobody()))
+        serving = self._serve(request, context, Nobody())
+        del request
+        return chat_response(*await serving)
 
     async def Embed(
         self, request: router_pb2.EmbedRequest, context: Context
@@ -167,6 +171,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 tools=self._tools,
                 tls=self._tls,
             )
+            del request
             self._missions.begin(mission, principal)
             finished = await mission.run(listener)
             _raise_if_broken(finished)
@@ -209,13 +214,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 f"`{request.profile}` allows: see that the Policy service runs"
             )
         tenant = _charged(request, principal, profile.metadata.tenant, snapshot)
-        input_bytes = sum(len(p.text.encode()) for m in request.messages for p in m.parts)
-        input_bytes_max = min(profile.spec.input_bytes_max, INPUT_BYTES_MAX)
-        if input_bytes > input_bytes_max:
-            raise InvalidInput(
-                f"the messages are {input_bytes} bytes: "
-                f"profile `{request.profile}` takes at most {input_bytes_max}"
-            )
+        _check_size(request, min(profile.spec.input_bytes_max, INPUT_BYTES_MAX))
         return call_of(request, principal=principal, tenant=tenant, trace=trace)
 
     async def _stop(self) -> None:
@@ -240,6 +239,17 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             self._in_flight.leave(mission.call.tenant)
             if mission.call.idempotency_key:
                 await self._tools.attempt.budget.ended(mission.record_id)
+
+
+def _check_size(request: AnyChatRequest, input_bytes_max: int) -> None:
+    if request.ByteSize() <= input_bytes_max:
+        return  # nearly always, and then its parts need not be looked at
+    input_bytes = sum(len(p.text.encode()) for m in request.messages for p in m.parts)
+    if input_bytes > input_bytes_max:
+        raise InvalidInput(
+            f"the messages are {input_bytes} bytes: "
+            f"profile `{request.profile}` takes at most {input_bytes_max}"
+        )
 
 
 def _charged(

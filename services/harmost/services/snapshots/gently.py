@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["gently", "settle"]
+__all__ = ["gently"]
 
 SWITCH_INTERVAL_S = 0.0002  # what the loop waits at the most; a switch costs some 5 us
 # Both are settings of the whole process: one block at a time changes them, and puts them back.
@@ -35,9 +35,3 @@ def gently() -> Generator[None]:
             sys.setswitchinterval(interval_s)
             if collects:
                 gc.enable()
-
-
-def settle() -> None:
-    """What lives now lives as long as the process: later collections need not look at it again."""
-    gc.collect()
-    gc.freeze()

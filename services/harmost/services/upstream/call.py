@@ -190,6 +190,9 @@ class Call(Timer):
         """The answer's head; `headers` in lower case."""
         if self._phase is not _Phase.SENT:
             return
+        self.request = (
+            None  # it is not sent again: a stream runs for long, and would keep its prompt
+        )
         if self._events_only and not (status == 200 and _is_event_stream(headers)):
             self._phase = _Phase.REFUSED
             self._head = status, headers
@@ -330,7 +333,7 @@ class Call(Timer):
         """It is over; the sink that was, to be told."""
         self._phase = _Phase.OVER
         self.take = _discard
-        self.carrier = self._queue = None
+        self.carrier = self._queue = self.request = None
         self._wheel.clear(self)
         sink, self._sink = self._sink, _NOBODY
         return sink

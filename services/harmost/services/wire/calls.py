@@ -169,19 +169,23 @@ class Calls:
                 request = await _late_request(context, route)
             else:
                 request = context.deserialize(message)
+                message = None
             # Flat on purpose: each coroutine between a task and its handler would be entered again
             # for every message.
             if not route.is_async:
                 await threads.serve(
                     context, route.handler, route.behaviour, request, self._executor
                 )
-            elif not route.is_streaming:
-                context.answer(await route.behaviour(request, context))
+                return
+            handling = route.behaviour(request, context)
+            del request  # kept by the handler for as long as it wants: some streams run for hours
+            if not route.is_streaming:
+                context.answer(await handling)
             elif not route.is_generator:
-                await route.behaviour(request, context)
+                await handling
                 _finish(context)
             else:
-                answers = route.behaviour(request, context)
+                answers = handling
                 send = context.send
                 try:
                     async for answer in answers:
