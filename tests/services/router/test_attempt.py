@@ -250,3 +250,16 @@ async def test_an_answer_of_long_tokens_is_settled_within_its_hold(journal: Jour
     await task
     summary = await stage.attempt.close()
     assert (summary.outcome, summary.usage.output_tokens) == ("budget_cut", 20)
+
+
+async def test_a_caller_that_is_gone_stops_its_provider_at_once(journal: Journal) -> None:
+    """Its task may be cancelled some turns later, where thousands are gone together."""
+    stage = Stage(journal)
+    task = await stage.begun()
+    assert stage.ear.gone is not None
+    stage.ear.gone()
+    assert stage.upstream.call.told == ["cancel"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stage.ear.gone is None
