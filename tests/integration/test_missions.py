@@ -7,7 +7,8 @@ import pytest
 from mesh import Mesh
 
 from harmost.budget.v1 import budget_pb2
-from harmost.client import BudgetExhausted, Client, Delta, Finished, HarmostError
+from harmost.client import BudgetExhausted, Client, Delta, Finished, HarmostError, Killed, Started
+from harmost.policy.v1 import policy_pb2, policy_pb2_grpc
 
 TENANT = "acme/missions"
 # A call of 1,000 output tokens is held at some 0.0007 dollars, and costs less.
@@ -128,3 +129,19 @@ def test_a_router_killed_in_a_mission_gives_back_what_it_did_not_use(
     mesh.quiet()
     assert nothing_open(balance(mesh, limit))
     assert 0 < balance(mesh, limit).settled < 1_000_000  # of one attempt, not of the mission
+
+
+def test_a_mission_that_is_stopped_gives_back_what_it_did_not_use(mesh: Mesh, limit: str) -> None:
+    record_id, told = "", False
+    with mesh.client() as client, pytest.raises(Killed):
+        for event in client.stream("promised", "hi", tenant=TENANT, timeout_s=60):
+            if isinstance(event, Started):
+                record_id = event.record_id
+            elif isinstance(event, Delta) and not told:
+                mission = policy_pb2.REVOCATION_KIND_MISSION
+                request = policy_pb2.RevokeRequest(kind=mission, name=record_id)
+                stub = policy_pb2_grpc.PolicyServiceStub(mesh.channel("policy"))
+                told = bool(stub.Revoke(request, metadata=mesh.metadata))
+    mesh.quiet()
+    assert nothing_open(balance(mesh, limit))
+    assert 0 < balance(mesh, limit).settled < 1_000_000

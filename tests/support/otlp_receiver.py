@@ -2,9 +2,11 @@
 
 import asyncio
 import gzip
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -111,22 +113,30 @@ class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
 
 
 @asynccontextmanager
-async def receiver(*, port: int = 0, http_port: int = 0) -> AsyncIterator[OtlpReceiver]:
-    """A receiver until the block ends."""
+async def receiver(*, tls: Path | None = None) -> AsyncIterator[OtlpReceiver]:
+    """A receiver until the block ends; `tls` has its key and certificate."""
     made = OtlpReceiver()
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 4 * 1024 * 1024)])
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(made), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(made), server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    context: ssl.SSLContext | None = None
+    if tls is None:
+        bound = server.add_insecure_port("127.0.0.1:0")
+    else:
+        pem = tls.read_bytes()
+        bound = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pem, pem)]))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/traces", made._http)
     app.router.add_post("/v1/metrics", made._http)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", http_port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     await server.start()
-    made.grpc_url = f"http://127.0.0.1:{bound}"
-    made.http_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    scheme = "http" if tls is None else "https"
+    made.grpc_url = f"{scheme}://127.0.0.1:{bound}"
+    made.http_url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield made
     finally:

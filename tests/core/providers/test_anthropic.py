@@ -267,6 +267,7 @@ def test_any_json_is_no_exception(body: object, type_: str) -> None:
         (401, {"type": "authentication_error"}, "auth"),
         (402, {"type": "billing_error"}, "quota_exhausted"),
         (403, {"type": "permission_error"}, "auth"),
+        (404, {"type": "not_found_error"}, "not_found"),
         (413, {"type": "request_too_large"}, "context_too_long"),
         (429, {"type": "rate_limit_error"}, "throttled"),
         (
@@ -275,7 +276,7 @@ def test_any_json_is_no_exception(body: object, type_: str) -> None:
             "quota_exhausted",
         ),
         (500, {"type": "api_error"}, "provider_error"),
-        (504, {"type": "timeout_error"}, "provider_error"),
+        (504, {"type": "timeout_error"}, "timeout"),
         (529, {"type": "overloaded_error"}, "overloaded"),
     ],
 )

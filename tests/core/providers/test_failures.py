@@ -3,7 +3,7 @@
 import pytest
 
 from harmost.core.errors import NotFound
-from harmost.core.providers.failures import retry_after_s
+from harmost.core.providers.failures import retry_after_s, stated
 from harmost.core.providers.registry import CODECS, codec
 
 
@@ -42,3 +42,38 @@ def test_every_codec_is_found_by_its_name() -> None:
 def test_an_unknown_codec_names_the_known_ones() -> None:
     with pytest.raises(NotFound, match="no codec is called `zork`: use one of openai, anthropic"):
         codec("zork")
+
+
+# As Google's servers answer, of which there is one that speaks OpenAI's format.
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo"}
+PER_DAY = {
+    "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+    "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("details", "seconds"),
+    [
+        ([{**RETRY_INFO, "retryDelay": "22s"}], 22.0),
+        ([{"@type": "other"}, {**RETRY_INFO, "retryDelay": "0.250s"}], 0.25),
+        ([{**RETRY_INFO, "retryDelay": "999999999s"}], None),
+        ([{**RETRY_INFO, "retryDelay": "-1s"}], None),
+        ([{**RETRY_INFO, "retryDelay": "1e3s"}], None),
+        ([{**RETRY_INFO, "retryDelay": "\u0661s"}], None),
+        ([{**RETRY_INFO, "retryDelay": 22}], None),
+        (["retryDelay", None, 3], None),
+        ({"retryDelay": "22s"}, None),
+        (None, None),
+    ],
+)
+def test_a_body_tells_the_wait_where_headers_do_not(details: object, seconds: float | None) -> None:
+    error = {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}
+    told = stated(error, kinds={}, status=429)
+    assert (told.kind, told.retry_after_s) == ("throttled", seconds)
+    assert stated(error, kinds={}, status=429, retry_after_s=3.0).retry_after_s == 3.0
+
+
+def test_a_quota_of_the_day_is_exhausted_and_not_waited_for() -> None:
+    error = {"code": 429, "message": "quota exceeded", "details": [PER_DAY]}
+    assert stated(error, kinds={}, status=429).kind == "quota_exhausted"

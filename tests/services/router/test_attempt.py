@@ -4,7 +4,9 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 from attempt_stage import LAST, Paid, Stage
 
@@ -13,10 +15,11 @@ from harmost.core.budget.input_bound import InputBound
 from harmost.core.budget.nodes import Amount
 from harmost.core.budget.price import compile_price
 from harmost.core.errors import ServiceUnavailable
-from harmost.core.providers.codec import ProviderError
+from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 from harmost.core.resources.kinds import Price
+from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
-from harmost.services.router.attempt import Attempt
+from harmost.services.router.attempt import _OUTCOMES, Attempt
 
 
 @pytest.fixture
@@ -250,6 +253,22 @@ async def test_an_answer_of_long_tokens_is_settled_within_its_hold(journal: Jour
     await task
     summary = await stage.attempt.close()
     assert (summary.outcome, summary.usage.output_tokens) == ("budget_cut", 20)
+
+
+async def test_a_tool_without_a_price_is_settled_at_no_less_than_the_hold(journal: Journal) -> None:
+    """A provider that says it ran one, unasked, must not leave its attempt unsettled."""
+    stage = Stage(journal)
+    stage.ledger.less = Amount(5_000, 150)
+    await stage.attempt.reserve()
+    price = compile_price(Price(input="1", output="1", tools={"known": "0.000001"}))
+    stage.attempt.plan = msgspec.structs.replace(stage.attempt.plan, price=price)
+    for tools, usd_nanos in (({}, 3_000), ({"known": 1}, 4_000), ({"other": 1}, 5_000)):
+        usage = TokenUsage(input_tokens=1, output_tokens=2, tool_calls=tools)
+        assert stage.attempt._amount(usage) == Amount(usd_nanos, 3)
+
+
+def test_every_kind_of_failure_has_an_outcome() -> None:
+    assert set(_OUTCOMES) == set(get_args(ProviderErrorKind))
 
 
 async def test_a_caller_that_is_gone_stops_its_provider_at_once(journal: Journal) -> None:

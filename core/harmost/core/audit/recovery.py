@@ -89,10 +89,13 @@ class Owed:
                 self._missions[row.record_id] = _Mission(sequence, row)
             case AttemptOpened():
                 self._attempts[row.attempt_id] = (sequence, row)
-            case AttemptGrown():
-                self._grow_attempt(row)
             case AttemptClosed():
                 self._close_attempt(sequence, row)
+            case MissionRecorded():
+                self._missions.pop(row.record_id, None)
+                self.shippable_sequence = sequence
+            case AttemptGrown():
+                self._grow_attempt(row)
             case SettleAcked():
                 self._unsettled.pop(row.attempt_id, None)
             case SettlesAcked():
@@ -100,9 +103,6 @@ class Owed:
                     self._unsettled.pop(attempt_id, None)
             case MissionClosed():
                 self._missions.pop(row.record.record_id, None)
-                self.shippable_sequence = sequence
-            case MissionRecorded():
-                self._missions.pop(row.record_id, None)
                 self.shippable_sequence = sequence
             case OutcomeReported():
                 self.shippable_sequence = sequence

@@ -78,6 +78,11 @@ class LeaseTable:
             self._close(lease)
         return True
 
+    def ask_ahead(self, lease: Lease, clock_ns: int, asks: list[LeaseAsk]) -> None:
+        """Ask for as much in the next window."""
+        if self.newest(lease.name) is lease and not lease.idle(clock_ns):
+            asks.append(LeaseAsk(lease.name, lease.target, following=True))
+
     def wind_up(self, lease: Lease) -> bool:
         """Give back what an ended window did not use; whether there is something to report."""
         free = lease.counter.available

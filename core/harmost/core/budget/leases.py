@@ -493,11 +493,7 @@ class LeaseBook:
             if spoken:
                 reports.add(id)
             if tick and 0 < lease.end_ns - now_ns <= self._ahead_ns:
-                self._ask_ahead(lease, asks, clock_ns)
+                self._table.ask_ahead(lease, clock_ns, asks)
         if self._table.closing:
             self._forget_paths()
         return reports, asks
-
-    def _ask_ahead(self, lease: Lease, asks: list[LeaseAsk], clock_ns: int) -> None:
-        if self._table.newest(lease.name) is lease and not lease.idle(clock_ns):
-            asks.append(LeaseAsk(lease.name, lease.target, following=True))

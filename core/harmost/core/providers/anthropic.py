@@ -22,12 +22,12 @@ from harmost.core.providers.codec import (
 )
 from harmost.core.providers.failures import (
     UNREADABLE,
-    Tokens,
     broken,
     retry_after_s,
     stated,
 )
-from harmost.core.usage import TokenUsage
+from harmost.core.providers.usage.anthropic import AnthropicUsage
+from harmost.core.providers.usage.shape import ContradictoryUsage
 
 __all__ = ["AnthropicCodec", "AnthropicReader"]
 
@@ -48,34 +48,17 @@ _KINDS: Mapping[str, ProviderErrorKind] = {
     "authentication_error": "auth",
     "permission_error": "auth",
     "billing_error": "quota_exhausted",
-    "not_found_error": "rejected",
+    "not_found_error": "not_found",
+    "timeout_error": "timeout",
     "request_too_large": "context_too_long",
     "rate_limit_error": "throttled",
     "overloaded_error": "overloaded",
 }
 
 
-class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: Tokens | None = None
-    ephemeral_1h_input_tokens: Tokens | None = None
-
-
-class _OutputDetails(msgspec.Struct):
-    thinking_tokens: Tokens | None = None
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: Tokens | None = None
-    cache_creation_input_tokens: Tokens | None = None
-    cache_read_input_tokens: Tokens | None = None
-    cache_creation: _CacheCreation | None = None
-    output_tokens: Tokens | None = None
-    output_tokens_details: _OutputDetails | None = None
-
-
 class _Message(msgspec.Struct):
     id: str | None = None
-    usage: _Usage | None = None
+    usage: AnthropicUsage | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -94,7 +77,7 @@ class _Frame(msgspec.Struct):
     message: _Message | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
-    usage: _Usage | None = None
+    usage: AnthropicUsage | None = None
     error: Any = None
 
 
@@ -166,7 +149,7 @@ class AnthropicReader:
         self.over = False
         self.response_id = ""
         self._finish: FinishReason | None = None
-        self._usage = _Usage()
+        self._usage = AnthropicUsage()
 
     def take(self, data: bytes) -> list[Event]:
         """What one event of the stream means."""
@@ -221,43 +204,19 @@ class AnthropicReader:
             case _:
                 pass  # pings, block ends, and kinds to come
 
-    def _report(self, usage: _Usage | None, events: list[Event], *, exact: bool) -> None:
+    def _report(self, usage: AnthropicUsage | None, events: list[Event], *, exact: bool) -> None:
         """Lay `usage` over what was said before; until the last word the output is not exact."""
         if usage is None:
             return
-        known = self._usage
-        for name in _Usage.__struct_fields__:
-            value = getattr(usage, name)
-            if value is not None:
-                setattr(known, name, value)
-        if known.input_tokens is None or known.output_tokens is None:
-            return  # absent is not zero
-        normal = _normal(known, exact=exact and usage.output_tokens is not None)
-        if normal.reasoning_output_tokens > normal.output_tokens:
-            self._end(broken("the usage holds a part that is larger than its whole"), events)
-        else:
+        self._usage.lay(usage)
+        try:
+            normal = self._usage.normal(exact=exact and usage.output_tokens is not None)
+        except ContradictoryUsage as error:
+            self._end(broken(str(error)), events)
+            return
+        if normal is not None:
             events.append(UsageReported(normal))
 
     def _end(self, event: Event, events: list[Event]) -> None:
         self.over = True
         events.append(event)
-
-
-def _normal(usage: _Usage, *, exact: bool) -> TokenUsage:
-    """Anthropic counts cached input beside `input_tokens`; harmost counts it inside."""
-    split = usage.cache_creation or _CacheCreation()
-    one_hour = split.ephemeral_1h_input_tokens or 0
-    five_minutes = split.ephemeral_5m_input_tokens or 0
-    # Written to the cache without a lifetime: five minutes is the vendor's default.
-    five_minutes = max(five_minutes, (usage.cache_creation_input_tokens or 0) - one_hour)
-    cached = usage.cache_read_input_tokens or 0
-    details = usage.output_tokens_details or _OutputDetails()
-    return TokenUsage(
-        input_tokens=(usage.input_tokens or 0) + five_minutes + one_hour + cached,
-        cached_input_tokens=cached,
-        cache_write_5m_input_tokens=five_minutes,
-        cache_write_1h_input_tokens=one_hour,
-        output_tokens=usage.output_tokens or 0,
-        reasoning_output_tokens=details.thinking_tokens or 0,
-        exact=exact,
-    )

@@ -29,9 +29,11 @@ ProviderErrorKind = Literal[
     "throttled",  # 429 for load: another attempt may follow
     "quota_exhausted",  # 429 or 402 for money: never retried on this provider
     "overloaded",  # 503, 529
+    "timeout",  # 408, 504: it gave up on its own work
     "provider_error",  # other 5xx
     "rejected",  # other 4xx: the request itself is at fault
     "auth",  # 401, 403: our credentials are at fault
+    "not_found",  # 404: it has no such model, or no such address
     "context_too_long",
     "content_filtered",
     "broken",  # broke off, or is no answer

@@ -1,22 +1,21 @@
 """What every vendor's failures have in common: classes by HTTP status, retry hints, bounded words."""
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from harmost.core.limits import ERROR_MESSAGE_CHARS_MAX
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 
-__all__ = ["UNREADABLE", "Tokens", "broken", "failure", "retry_after_s", "stated"]
-
-# A count as a vendor states it. No answer is longer; keeps a hostile number out of every sum.
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+__all__ = ["UNREADABLE", "broken", "failure", "retry_after_s", "stated"]
 
 # What msgspec raises on hostile JSON: wrong types, invalid UTF-8, huge numbers, deep nesting.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)s", re.ASCII)
 _RETRY_AFTER_S_MAX = 86_400.0  # a day: a longer hint is no hint
 
 # Vendors state these in a code, a type or only in prose, under several statuses.
@@ -29,6 +28,7 @@ _MONEY = (
     "spending_limit",
     "usage_limit_reached",
     "exceeded your current quota",
+    "perday",  # Google's quotas by the day: no wait of a call's length helps
 )
 _CONTEXT = (
     "context_length_exceeded",
@@ -63,6 +63,7 @@ def stated(
     """What a vendor's `error` member means: an object, or whatever a look-alike sends.
 
     What the words say comes first, then `status` (0 inside a stream), then the vendor's `kinds`.
+    `retry_after_s` is what the headers say; where they are silent, the body may tell it.
     """
     fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}  # pyright: ignore[reportUnknownVariableType]
     code, type_, message = (
@@ -80,7 +81,12 @@ def stated(
     name = code or type_
     words = f"{name}: {message}" if name else message
     return failure(
-        kind, words or "no answer, and no reason given", status=status, retry_after_s=retry_after_s
+        kind,
+        words or "no answer, and no reason given",
+        status=status,
+        retry_after_s=_told_delay_s(fields.get("details"))
+        if retry_after_s is None
+        else retry_after_s,
     )
 
 
@@ -103,19 +109,33 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return _seconds_until(headers.get("retry-after", ""), headers.get("date", ""))
 
 
+def _told_delay_s(details: Any) -> float | None:
+    """Of google.rpc.RetryInfo among `details`: a duration such as "22s" or "0.5s"."""
+    for detail in details if isinstance(details, list) else []:  # pyright: ignore[reportUnknownVariableType]
+        delay: Any = detail.get("retryDelay") if isinstance(detail, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        match = _DURATION.fullmatch(delay) if isinstance(delay, str) else None
+        if match is not None and float(match[1]) <= _RETRY_AFTER_S_MAX:
+            return float(match[1])
+    return None
+
+
 def _kind_of_status(status: int) -> ProviderErrorKind:
     """The class of an HTTP status other than a good answer, where the body does not say more."""
     if status in (401, 403):
         return "auth"
     if status == 402:
         return "quota_exhausted"
+    if status == 404:
+        return "not_found"
+    if status in (408, 504):
+        return "timeout"
     if status == 413:
         return "context_too_long"
     if status == 429:
         return "throttled"
     if status in (503, 529):
         return "overloaded"
-    if status >= 500 or status in (408, 424):
+    if status >= 500 or status == 424:
         return "provider_error"
     if status >= 400:
         return "rejected"

@@ -22,12 +22,12 @@ from harmost.core.providers.codec import (
 )
 from harmost.core.providers.failures import (
     UNREADABLE,
-    Tokens,
     broken,
     retry_after_s,
     stated,
 )
-from harmost.core.usage import TokenUsage
+from harmost.core.providers.usage.openai import ChatUsage
+from harmost.core.providers.usage.shape import ContradictoryUsage
 
 __all__ = ["OpenAiCodec", "OpenAiReader"]
 
@@ -50,7 +50,7 @@ _KINDS: Mapping[str, ProviderErrorKind] = {
     "invalid_api_key": "auth",
     "authentication_error": "auth",
     "invalid_request_error": "rejected",
-    "model_not_found": "rejected",
+    "model_not_found": "not_found",
 }
 
 
@@ -65,27 +65,10 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: Tokens | None = None
-    cache_write_tokens: Tokens | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: Tokens | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Tokens | None = None
-    completion_tokens: Tokens | None = None
-    total_tokens: Tokens | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
 class _Chunk(msgspec.Struct):
     id: str | None = None
     choices: list[_Choice] = []
-    usage: _Usage | None = None
+    usage: ChatUsage | None = None
     error: Any = None
 
 
@@ -209,25 +192,14 @@ class OpenAiReader:
             # Self-hosted servers have reasons of their own for a whole answer, such as "eos".
             self._finish = _FINISH.get(choice.finish_reason, "stop")
 
-    def _usage(self, usage: _Usage, events: list[Event]) -> None:
-        if usage.prompt_tokens is None or usage.completion_tokens is None:
-            return  # absent is not zero
-        prompt = usage.prompt_tokens_details or _PromptDetails()
-        completion = usage.completion_tokens_details or _CompletionDetails()
-        # Some vendors count reasoning beside the completion, and only the total holds both.
-        billed_beside = (usage.total_tokens or 0) - usage.prompt_tokens
-        normal = TokenUsage(
-            input_tokens=usage.prompt_tokens,
-            cached_input_tokens=prompt.cached_tokens or 0,
-            cache_write_5m_input_tokens=prompt.cache_write_tokens or 0,
-            output_tokens=max(usage.completion_tokens, billed_beside),
-            reasoning_output_tokens=completion.reasoning_tokens or 0,
-            exact=self._finish is not None,  # some servers count along; the last word is exact
-        )
-        parts = normal.cached_input_tokens + normal.cache_write_5m_input_tokens
-        if parts > normal.input_tokens or normal.reasoning_output_tokens > normal.output_tokens:
-            self._end(broken("the usage holds a part that is larger than its whole"), events)
-        else:
+    def _usage(self, usage: ChatUsage, events: list[Event]) -> None:
+        try:
+            # Some servers count along; the last word is exact.
+            normal = usage.normal(exact=self._finish is not None)
+        except ContradictoryUsage as error:
+            self._end(broken(str(error)), events)
+            return
+        if normal is not None:
             events.append(UsageReported(normal))
 
     def _end(self, event: Event, events: list[Event]) -> None:

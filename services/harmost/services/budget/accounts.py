@@ -4,7 +4,6 @@ INVARIANT: memory equals the file after each commit. A transaction that fails is
 accounts from the file; nothing is undone by hand.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -39,6 +38,7 @@ from harmost.services.budget.requests import (
     Reservation,
     Settlement,
     Synced,
+    fingerprint,
 )
 from harmost.services.budget.rows import Books, Entry, EntryKind, EntryQuestion, HoldRow
 
@@ -93,7 +93,7 @@ class Accounts:
             raise Forbidden(
                 f"the key belongs to `{within}`: it cannot reserve for `{wanted.path.tenant}`"
             )
-        mark = _fingerprint(wanted)
+        mark = fingerprint(wanted)
         first = self._file.entries_of(wanted.attempt_id)
         if first:
             return self._reserved_before(first[0], wanted.attempt_id, mark)
@@ -136,7 +136,7 @@ class Accounts:
 
     def settle(self, used: Settlement, *, within: str, now_ns: int) -> Posted:
         """Replace a hold by what was used. An unknown price settles what was held: never free."""
-        mark = _fingerprint(used)
+        mark = fingerprint(used)
         opened = self._closable(used.attempt_id, within)
         if opened is None:
             return self._closed_before(EntryKind.SETTLE, used.attempt_id, mark, within)
@@ -204,7 +204,7 @@ class Accounts:
 
     def adjust(self, wanted: Adjustment, *, within: str, now_ns: int) -> Adjusted:
         """Correct what is settled in the current window by a row of its own."""
-        mark = _fingerprint(wanted)
+        mark = fingerprint(wanted)
         limit = self._adjustable(wanted, within)
         for first in self._file.entries_of(wanted.idempotency_key):
             if first.kind is not EntryKind.ADJUST or first.fingerprint != mark:
@@ -434,13 +434,6 @@ class Accounts:
             leased=counter.leased - held,
             suspense=counter.suspense + expired,
         )
-
-
-def _fingerprint(asked: Reservation | Settlement | Adjustment) -> bytes:
-    said = tuple(asked)
-    if not isinstance(asked, Adjustment) and not asked.price_version:
-        said = said[:-1]  # as it was before there were versions: a repetition is still one
-    return hashlib.blake2b(msgspec.msgpack.encode(said), digest_size=16).digest()
 
 
 def _held(entry: Entry) -> Held:

@@ -1,5 +1,6 @@
 """What is asked of the accounts and what they answer, free of messages and rows."""
 
+import hashlib
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ __all__ = [
     "Settlement",
     "Suspense",
     "Synced",
+    "fingerprint",
 ]
 
 
@@ -177,3 +179,11 @@ class KeyClaim(NamedTuple):
     record_id: str
     router: str
     epoch: int
+
+
+def fingerprint(asked: Reservation | Settlement | Adjustment) -> bytes:
+    """What the same request has again, and another has not. 16 bytes."""
+    said = tuple(asked)
+    if not isinstance(asked, Adjustment) and not asked.price_version:
+        said = said[:-1]  # as it was before there were versions: a repetition is still one
+    return hashlib.blake2b(msgspec.msgpack.encode(said), digest_size=16).digest()

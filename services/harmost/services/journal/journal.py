@@ -93,6 +93,8 @@ class Journal:
             self._slot.close()
             raise
         self._closed_bytes = sum(segment.end for segment in self._segments[:-1])
+        self._room_bytes = 0
+        self._measure_room()
         self.recovered: Recovered = self._owed.recovered(next_sequence=self._next_sequence)
 
     @property
@@ -119,7 +121,8 @@ class Journal:
         """
         if self._loop is None:
             raise RuntimeError("append a row inside `journal.running()`")
-        self._check_takes(row)
+        if self._buffer_bytes >= self._room_bytes or self._broken or self._failure:  # seldom
+            self._check_takes(row)
         sequence = self._next_sequence
         data = encode(row, sequence=sequence, salt=self._segments[-1].salt)
         self._owed.apply(sequence, row)
@@ -189,8 +192,6 @@ class Journal:
     # What is taken.
 
     def _check_takes(self, row: Row) -> None:
-        if not self._is_tight and not self._broken and not self._failure:
-            return  # nearly always
         why = self._broken
         if not why and self._buffer_bytes >= BUFFER_BYTES_MAX:
             why = self._failure or f"{self._buffer_bytes} bytes wait to be written"
@@ -201,13 +202,10 @@ class Journal:
         if why:
             raise _unwritable(why)
 
-    @property
-    def _is_tight(self) -> bool:
-        # Whether any row might have to be refused for want of room.
-        return (
-            self._buffer_bytes >= BUFFER_BYTES_TO_BEGIN
-            or self._closed_bytes + self._segments[-1].end + self._buffer_bytes >= self._bytes_max
-        )
+    def _measure_room(self) -> None:
+        # How much may wait in the buffer before any row might have to be refused for want of room.
+        on_disk = self._closed_bytes + self._segments[-1].end
+        self._room_bytes = min(BUFFER_BYTES_TO_BEGIN, self._bytes_max - on_disk)
 
     def _begins(self, row: Row) -> bool:
         # Rows that end nothing that is open: what they add to the disk nobody waits for.
@@ -248,6 +246,7 @@ class Journal:
         self._written_sequence = self._next_sequence - 1
         self._buffer.clear()
         self._buffer_bytes = 0
+        self._measure_room()
         _answer(self._flushes)
         if segment.end >= self._segment_bytes:
             self._rolling = True
@@ -350,6 +349,7 @@ class Journal:
             segment, self._fd = self._rolled
             self._closed_bytes += self._segments[-1].end
             self._segments.append(segment)
+            self._measure_room()
             self._rolled = None
         self._rolling = False
 
@@ -371,6 +371,7 @@ class Journal:
                 return
             self._closed_bytes -= self._segments[0].end
             del self._segments[0]
+            self._measure_room()
 
     # Opening and closing: blocking, before and after the loop's work.
 

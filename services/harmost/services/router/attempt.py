@@ -62,9 +62,11 @@ _OUTCOMES: dict[ProviderErrorKind, AttemptOutcome] = {
     "throttled": "throttled",
     "quota_exhausted": "throttled",
     "overloaded": "provider_error",
+    "timeout": "provider_error",
     "provider_error": "provider_error",
     "rejected": "rejected",
     "auth": "rejected",
+    "not_found": "rejected",
     "context_too_long": "rejected",
     "content_filtered": "rejected",
     "broken": "broken",
@@ -369,6 +371,11 @@ class Attempt:
         price = self.plan.price
         if price is None:
             return Amount(0, usage.total_tokens, price_unknown=True)
+        if any(tool not in price.tool_usd_picos for tool in usage.tool_calls):
+            # It ran a tool that has no price here: all that was held is taken to be spent.
+            known = cost_usd_nanos(price, msgspec.structs.replace(usage, tool_calls={}))
+            held = self._holding.amount.usd_nanos if self._holding is not None else 0
+            return Amount(max(known, held), usage.total_tokens)
         return Amount(cost_usd_nanos(price, usage), usage.total_tokens)
 
     def _worst_case(self, output_tokens_max: int) -> Amount:

@@ -247,7 +247,7 @@ def output_tokens_max(
         snapshot.catalog.profiles[call.profile].spec.output_tokens_max,
         decision.output_tokens_max if decision is not None else 0,
     )
-    return min(bound for bound in bounds if bound)
+    return min(filter(None, bounds))
 
 
 def _ceiling_usd_nanos(call: Call, snapshot: CompiledSnapshot, decision: Decision) -> int | None:

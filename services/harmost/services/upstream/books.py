@@ -7,7 +7,7 @@ import msgspec
 
 from harmost.core.limits import PROVIDER_ERROR_BYTES_MAX
 from harmost.core.providers.codec import ProviderError
-from harmost.core.providers.failures import Tokens
+from harmost.core.providers.usage.shape import Tokens
 from harmost.core.usage import TokenUsage
 
 from .upstream import Billed, UpstreamCall

@@ -5,6 +5,7 @@ answers are bounded and never trusted: what is no answer counts as none.
 """
 
 import gzip
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
@@ -17,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from harmost.core.errors import InvalidInput
 from harmost.services.telemetry.otel.settings import Endpoint
 
 __all__ = ["Refused", "Request", "Response", "Sender", "TryAgain", "Unfit", "otlp"]
@@ -32,6 +34,11 @@ ANSWER_BYTES_MAX = 65_536
 RETRY_AFTER_S_MAX = 300.0  # a collector that asks for more is asked again then
 TOLD_CHARS_MAX = 200
 _OVERLOADED = frozenset((grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE))
+# A collector that was down for hours and is back is found within seconds: gRPC's own is two minutes.
+_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
 _TOO_LARGE_FOR_ALL = "larger than max"  # gRPC's own words, of every implementation
 _HTTP_UNFIT = frozenset((400, 413, 422))
 _OK = 200
@@ -78,9 +85,10 @@ async def _grpc(endpoint: Endpoint, signal: str) -> AsyncGenerator[Sender]:
     compression = grpc.Compression.Gzip if endpoint.gzip else grpc.Compression.NoCompression
     target = urlsplit(endpoint.url).netloc
     if endpoint.secure:
-        channel = grpc.aio.secure_channel(target, _credentials(endpoint), compression=compression)
+        _tls(endpoint)  # gRPC itself would say nothing of a file that is none
+        channel = grpc.aio.secure_channel(target, _credentials(endpoint), _OPTIONS, compression)
     else:
-        channel = grpc.aio.insecure_channel(target, compression=compression)
+        channel = grpc.aio.insecure_channel(target, _OPTIONS, compression)
     async with channel:
         make: Any = (
             trace_service_pb2_grpc.TraceServiceStub
@@ -196,10 +204,14 @@ def _credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:
     )
 
 
-def _tls(endpoint: Endpoint) -> Any:
-    import ssl
-
-    context = ssl.create_default_context(cafile=endpoint.ca)
-    if endpoint.certificate is not None:
-        context.load_cert_chain(endpoint.certificate, endpoint.key)
+def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+    """Raises InvalidInput where a file is not what it should be."""
+    try:
+        context = ssl.create_default_context(cafile=endpoint.ca)
+        if endpoint.certificate is not None:
+            context.load_cert_chain(endpoint.certificate, endpoint.key)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput(
+            f"OTLP's certificates or key cannot be read: {error}: give PEM files that belong together"
+        ) from error
     return context
