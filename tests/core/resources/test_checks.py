@@ -91,6 +91,7 @@ def test_credentials_are_a_reference(problems: Problems, document: Make, referen
         ("vendor_model_id: v, price: {input: '99999999', output: '1'}", "state less"),
         ("vendor_model_id: v, price: {input: '3', output: '1', tools: {t: free}}", "`price`: `free` is not a decimal number"),
         ("vendor_model_id: v, service_tier: flex, price: {input: '3', output: '1'}", "says nothing of the service tier `flex`: add it to `service_tiers`"),
+        ("vendor_model_id: v, tokenizer: 'file:/a'", "only a model of the deployment may name"),
         ("vendor_model_id: v, tokenizer: gpt-4o", "`tokenizer` is no reference: write `file:/PATH/tokenizer.json`"),
         ("vendor_model_id: v, tokenizer: 'file:here.json'", "`tokenizer` is no reference"),
         ("vendor_model_id: v, tokenizer: \"file:/a\\nb\"", "`tokenizer` is no reference"),

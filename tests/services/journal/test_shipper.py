@@ -238,6 +238,24 @@ async def test_a_record_that_is_refused_is_set_aside_and_the_rest_arrives(
     assert line["row"]["recordId"] == "m17"
 
 
+async def test_a_record_that_is_no_message_is_set_aside_and_the_rest_arrives(
+    tmp_path: Path, rows: Any, telemetry: Telemetry
+) -> None:
+    async with telemetry.up(), (journal := Journal(tmp_path / "j", "r1")).running():
+        for n in range(5):
+            *before, closed = rows(f"m{n}")
+            if n == 2:
+                closed = msgspec.structs.replace(closed, record=b"\xff\xff\xff")
+            for row in (*before, closed):
+                journal.append(row)
+        async with shipping(journal, telemetry) as shipper:
+            await shipped(journal)
+        assert shipper.refused == 1
+    assert len(telemetry.records()) == 4
+    (line,) = (tmp_path / "j" / "refused.jsonl").read_text().splitlines()
+    assert "m2" in msgspec.json.decode(line)["row"]
+
+
 async def test_records_of_a_journal_of_before_arrive(
     tmp_path: Path, rows: Any, telemetry: Telemetry
 ) -> None:

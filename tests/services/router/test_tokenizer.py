@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer as Vocabulary
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
 from vocabularies import TOKENIZER_FILE
+from vocabulary import write_vocabulary
 
 from harmost.services.router import tokenizer as module
 from harmost.services.router.tokenizer import Tokenizer
@@ -25,13 +23,8 @@ PATIENCE_S = 60.0  # a laden machine starts a process slowly
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vocabulary that is read at once: of 300 tokens, bytes among them."""
-    vocabulary = Vocabulary(BPE())
-    vocabulary.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    alphabet = ByteLevel.alphabet()
-    trainer = BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
-    vocabulary.train_from_iterator(TEXTS * 3, trainer)
     path = tmp_path_factory.mktemp("vocabulary") / "tokenizer.json"
-    vocabulary.save(str(path))
+    write_vocabulary(path, TEXTS * 3)
     return path
 
 
@@ -95,6 +88,14 @@ async def test_a_file_that_is_no_vocabulary_counts_nothing_and_the_log_says_so_o
     (said,) = caplog.messages
     assert said.startswith(f"tokenizer `{path}` counts nothing, so tokens are estimated: ")
     assert await count(tokenizer, small, "a") == 1
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin", "/"])
+async def test_what_is_no_file_is_not_read(
+    tokenizer: Tokenizer, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await count(tokenizer, Path(path), "a") is None
+    assert "it is no file of at most 64 MB" in caplog.text
 
 
 async def test_a_lone_surrogate_is_not_counted_and_the_next_text_is(

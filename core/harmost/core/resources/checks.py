@@ -215,6 +215,12 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
             ("tokenizer",),
             "`tokenizer` is no reference: write `file:/PATH/tokenizer.json`, from the root on",
         )
+    elif spec.tokenizer and check.parsed.document.owner:
+        check.wrong(
+            ("tokenizer",),
+            "`tokenizer` is a file of the Router's host, which only a model of the deployment may "
+            "name: leave it out",
+        )
     if not spec.capabilities:
         check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")
     for name, tool in spec.server_tools.items():

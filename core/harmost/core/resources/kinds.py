@@ -147,7 +147,7 @@ class ModelSpec(Strict, frozen=True):
     `price`: "auto" takes the built-in list's, by the provider's `base_url` and `vendor_model_id`;
     several prices follow each other by `from`; "unknown", or nothing found: a hard budget denies.
     `tokenizer` is "file:PATH" of a vocabulary in Hugging Face's form (tokenizer.json) on the Router's
-    host: it counts input where the provider does not say what it counted.
+    host: it counts input where the provider does not say what it counted. Not for a tenant's models.
     `service_tier` is asked of the provider with every call. Not "batch": answers are streamed.
     `server_tools`: what the provider does on its own with every call of this model, such as a search.
     """

@@ -10,13 +10,14 @@ import os
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import msgspec
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 
 from harmost.core.audit.rows import (
     MissionClosed,
@@ -220,14 +221,15 @@ def _message(batch: int, items: Sequence[_Item]) -> bytes:
     return _BATCH.write(_Batch(batch, records, outcomes))
 
 
+def _for_people(row: MissionRecorded | OutcomeReported) -> object:
+    if isinstance(row, MissionRecorded):
+        with suppress(DecodeError):  # that may be why it was refused: then as it stands
+            return MessageToDict(telemetry_pb2.Record.FromString(row.record))
+    return msgspec.to_builtins(row)
+
+
 def _keep(path: Path, item: _Item, error: grpc.aio.AioRpcError) -> None:
-    row = item.row
-    told = (
-        MessageToDict(telemetry_pb2.Record.FromString(row.record))
-        if isinstance(row, MissionRecorded)
-        else msgspec.to_builtins(row)
-    )
-    line = msgspec.json.encode({"error": error.details(), "row": told})
+    line = msgspec.json.encode({"error": error.details(), "row": _for_people(item.row)})
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if os.fstat(fd).st_size + len(line) > REFUSED_BYTES_MAX:

@@ -140,7 +140,7 @@ class Attempt:
     async def reserve(self) -> None:
         """Hold the worst case, or as much of it as fits and is worth having; or its first piece.
 
-        Raises `BudgetExhausted` or `ServiceUnavailable`; then nothing is held.
+        Raises `BudgetExhausted`, `RateLimited` or `ServiceUnavailable`; then nothing is held.
         """
         plan = self.plan
         if plan.input_bound.unbounded:

@@ -19,7 +19,7 @@ __all__ = ["Tokenizer"]
 log = logging.getLogger(__name__)
 
 WORKER = "harmost.services.router.tokenizer_worker"
-TIMEOUT_S = 2.0  # reading a vocabulary takes about one
+TIMEOUT_S = 5.0  # reading a vocabulary takes about one, on a laden machine three
 # More is not counted but estimated.
 TEXT_BYTES_MAX = 1 << 20
 WAITING_MAX = 16

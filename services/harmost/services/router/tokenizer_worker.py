@@ -3,8 +3,10 @@
 Reads from standard input until it ends, so it ends with whoever started it.
 """
 
+import stat
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
@@ -12,6 +14,7 @@ import msgspec
 __all__ = ["answer", "main"]
 
 VOCABULARIES_MAX = 4  # tens of MB each
+VOCABULARY_BYTES_MAX = 64 << 20
 
 
 class Question(msgspec.Struct):
@@ -45,6 +48,9 @@ def answer(line: bytes) -> dict[str, object]:
 def _read(path: str) -> Any:
     from tokenizers import Tokenizer
 
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > VOCABULARY_BYTES_MAX:
+        raise ValueError(f"it is no file of at most {VOCABULARY_BYTES_MAX >> 20} MB")
     return Tokenizer.from_file(path)
 
 
