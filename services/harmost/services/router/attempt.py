@@ -188,6 +188,7 @@ class Attempt:
             sink=self,
         )
         listener.on_room(call.resume)
+        listener.on_gone(call.cancel)
         stall = loop.call_later(plan.stall_s, self._stalled) if plan.stall_s is not None else None
         try:
             await self._ended
@@ -200,6 +201,7 @@ class Attempt:
         self._ended_ns = time.monotonic_ns()
         exchange = self.exchange
         listener.on_room(None)
+        listener.on_gone(None)
         listener.sequence = exchange.next_sequence
         if exchange.finish_reason is not None and not exchange.cut:
             call.leave()
