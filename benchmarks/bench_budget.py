@@ -16,10 +16,10 @@ from pathlib import Path
 
 from _result import emit
 
-from harmost.core.budget.lease import Amounts, LeaseGrant, SyncAnswer
-from harmost.core.budget.leases import LeaseBook
+from harmost.core.budget.lease import Amounts, LeaseGrant, RateGrant, SyncAnswer
 from harmost.core.budget.ledger import Counter, Hold, reserve, spin
 from harmost.core.budget.nodes import Amount, BudgetPath, compile_limits
+from harmost.core.budget.rated_book import RatedBook
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
 from harmost.core.usage import TokenUsage
 from harmost.services.budget.requests import Reservation, Settlement
@@ -86,27 +86,31 @@ def bench_memory() -> None:
     emit("budget.reserve_settle.15.twin_us", twin_us, "us", CALLS // 10)
 
 
-def bench_leases() -> None:
-    """The same by a Router's book of leases: the path is found, and the ledger will be told."""
+def bench_leases(name: str, *rates: Limit) -> None:
+    """The same by a Router's book of leases, and `rates` at each level: the path is found, and the
+    ledger will be told."""
     spec = BudgetSpec(
         limits=(
             Limit(window="day", usd="1000000"),
             Limit(window="day", tokens=10**15),
             Limit(window="day", requests=10**15),
+            *rates,
         )
     )
     tenants = ["a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e"]
-    book = LeaseBook("r", epoch=1)
-    book.use(compile_limits({name: (Metadata(name=name, tenant=name), spec) for name in tenants}))
+    book = RatedBook("r", epoch=1)
+    limits = {tenant: (Metadata(name=tenant, tenant=tenant), spec) for tenant in tenants}
+    book.use(compile_limits(limits))
     where, amount, used = BudgetPath(tenants[-1]), Amount(1_000, 10), Amounts(500, 5, 1)
     book.reserve(where, amount, amount, clock_ns=0)
-    asks = book.request(clock_ns=0).asks
+    request = book.request(clock_ns=0)
     grants = tuple(
         LeaseGrant(id, ask.name, 0, DAY_NS, True, 10**15, 10**15, 0)
-        for id, ask in enumerate(asks, 1)
+        for id, ask in enumerate(request.asks, 1)
     )
     assert len(grants) == COUNTERS
-    book.apply(SyncAnswer("applied", 1, 0, grants), clock_ns=0)
+    shares = tuple(RateGrant(ask.name, 1, 10**15, 10**15, 10**15, 10**15) for ask in request.rates)
+    book.apply(SyncAnswer("applied", 1, 0, grants, rates=shares), clock_ns=0)
 
     def attempts() -> None:
         for _ in range(MESSAGE):
@@ -122,7 +126,7 @@ def bench_leases() -> None:
         # The ledger is told, as it is each second: nothing is kept of attempts that it knows.
         sequence = book.request(clock_ns=1).sequence
         book.apply(SyncAnswer("applied", sequence, 0, ()), clock_ns=1)
-    emit("budget.reserve_settle.15.book_us", statistics.median(took_ns) / 1e3, "us", CALLS)
+    emit(name, statistics.median(took_ns) / 1e3, "us", CALLS)
 
 
 async def bench_ledger(directory: Path) -> None:
@@ -165,7 +169,10 @@ async def bench_ledger(directory: Path) -> None:
 def main() -> None:
     """Print one JSON line for each measurement."""
     bench_memory()
-    bench_leases()
+    bench_leases("budget.reserve_settle.15.book_us")
+    bench_leases(
+        "budget.reserve_settle.15.with_5_rates_us", Limit(window="minute", requests=10**15)
+    )
     with tempfile.TemporaryDirectory(dir=".") as directory:
         asyncio.run(bench_ledger(Path(directory)))
 

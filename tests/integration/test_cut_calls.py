@@ -49,6 +49,24 @@ metadata: {{name: third, tenant: acme/third}}
 spec: {{limits: [{{window: day, tokens: 1000000000}}]}}
 ---
 apiVersion: harmost.dev/v1
+kind: Tenant
+metadata: {{name: acme/fourth}}
+---
+apiVersion: harmost.dev/v1
+kind: Budget
+metadata: {{name: fourth, tenant: acme/fourth}}
+spec: {{limits: [{{window: day, tokens: 1000000000}}]}}
+---
+apiVersion: harmost.dev/v1
+kind: Tenant
+metadata: {{name: acme/fifth}}
+---
+apiVersion: harmost.dev/v1
+kind: Budget
+metadata: {{name: fifth, tenant: acme/fifth}}
+spec: {{limits: [{{window: day, tokens: 1000000000}}]}}
+---
+apiVersion: harmost.dev/v1
 kind: Budget
 metadata: {{name: first, tenant: acme/first}}
 spec: {{limits: [{{window: day, tokens: 1000000000}}]}}
@@ -144,6 +162,18 @@ async def while_the_hold_waits(stage: Stage) -> None:
         await stage.router.until(calls_live=CALLS, attempts_held=0)
         stage.client.hang_up()
         await stage.router.until(calls_live=0)
+    finally:
+        os.kill(budget, signal.SIGCONT)
+
+
+async def by_a_ledger_that_is_silent(stage: Stage) -> None:
+    tenant = ("acme/fourth", "acme/fifth")[stage.number]
+    before = (await stage.router.stats()).calls_failed
+    budget = stage.mesh.pid("budget")
+    os.kill(budget, signal.SIGSTOP)
+    try:
+        await stage.client.call(STREAM, requests("hi", tenant=tenant))
+        await stage.router.until(calls_failed=before + CALLS, calls_live=0)
     finally:
         os.kill(budget, signal.SIGCONT)
 
@@ -276,6 +306,7 @@ def test_calls_that_are_cut_leave_nothing_to_collect(
         by_their_deadline,
         by_a_kill_switch,
         by_a_budget_that_has_nothing,
+        by_a_ledger_that_is_silent,
         by_a_provider_that_fails,
         as_whole_answers,
         at_the_gate,

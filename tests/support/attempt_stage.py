@@ -131,6 +131,7 @@ class Ear:
         self.room = room
         self.heard: list[router_pb2.StreamChatResponse] = []
         self.callback: Callable[[], object] | None = None
+        self.gone: Callable[[], object] | None = None
 
     def tell(self, event: MissionEvent) -> None:
         raise AssertionError("an attempt tells no events")
@@ -144,6 +145,9 @@ class Ear:
 
     def on_room(self, callback: Callable[[], object] | None) -> None:
         self.callback = callback
+
+    def on_gone(self, callback: Callable[[], object] | None) -> None:
+        self.gone = callback
 
 
 class Stage:

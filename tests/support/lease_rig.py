@@ -1,7 +1,8 @@
 """A ledger and one Router's book of leases, with a clock for both, driven by hand."""
 
 from money_host import LedgerHost
-from money_world import PATHS, S_NS, START_NS, limits
+from money_limits import limits
+from money_world import PATHS, S_NS, START_NS
 
 from harmost.core.budget.lease import Amounts, LeaseName, SyncAnswer
 from harmost.core.budget.leases import LeaseBook, Miss

@@ -4,9 +4,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from harmost.core.budget.lease import Amounts, Posting
-from harmost.core.budget.leases import LeaseBook
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.nodes import BudgetPath
+from harmost.core.budget.rated_book import RatedBook
 
 __all__ = ["Attempt", "Journal", "Mission", "Process"]
 
@@ -47,7 +47,7 @@ class Process:
     """A Router process. Its clock is its own."""
 
     name: str
-    book: LeaseBook
+    book: RatedBook
     clock_ahead_ns: int
     in_flight: dict[str, Attempt] = field(default_factory=dict)
     missions: list[Mission] = field(default_factory=list)

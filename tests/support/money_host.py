@@ -18,6 +18,7 @@ from harmost.core.budget.lease import (
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.lending import Debt, LeaseKey, LeaseRow, RouterRow
 from harmost.core.budget.nodes import BudgetLimit, BudgetLimits, BudgetPath
+from harmost.core.budget.rates import MINUTE_NS, Rates
 from harmost.core.budget.window import WindowBounds, window_bounds
 from harmost.core.errors import BudgetExhausted, NotFound
 
@@ -110,10 +111,17 @@ class LedgerHost:
     A crash is a `restart`: memory goes, the disk stays.
     """
 
-    def __init__(self, limits: BudgetLimits, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        limits: BudgetLimits,
+        now_ns: Callable[[], int],
+        clock_ns: Callable[[], int] | None = None,
+    ) -> None:
+        """`clock_ns` is monotonic; without it `now_ns` is."""
         self.disk = Disk()
         self.limits = limits
         self._now_ns = now_ns
+        self._clock_ns = clock_ns or now_ns
         self.fail_commit = False
         self.debts: list[Debt] = []
         self.restart()
@@ -135,10 +143,16 @@ class LedgerHost:
                 suspense=suspense,
             )
             self.counters.add(Account(counter, name, bounds))
-        self.escrow = Escrow(self.counters)
+        rested_ns = 0 if self.disk.routers else MINUTE_NS
+        self.rates = Rates(rested_ns=rested_ns, now_ns=self._clock_ns())
+        self.escrow = Escrow(self.counters, self.rates)
         self.escrow.restore(
-            self.disk.routers.values(), self.disk.leases.values(), now_ns=self._now_ns()
+            self.disk.routers.values(),
+            self.disk.leases.values(),
+            now_ns=self._now_ns(),
+            clock_ns=self._clock_ns(),
         )
+        self.rates.use(self.limits.rates, now_ns=self._clock_ns())
         self.holds: dict[str, Hold] = {
             row.attempt_id: ledger.restore(
                 tuple(self.counters.accounts[id].counter for id in row.counters),
@@ -160,7 +174,11 @@ class LedgerHost:
     def sync(self, request: SyncRequest) -> SyncAnswer:
         rows = [*request.postings, *(row for proof in request.evidence for row in proof.postings)]
         known = self._known(rows)
-        return self._commit(lambda: self.escrow.sync(request, now_ns=self._now_ns(), posted=known))
+        return self._commit(
+            lambda: self.escrow.sync(
+                request, now_ns=self._now_ns(), clock_ns=self._clock_ns(), posted=known
+            )
+        )
 
     def prove(self, router: str, evidence: Evidence) -> None:
         known = self._known(evidence.postings)
@@ -175,7 +193,16 @@ class LedgerHost:
             accounts = [
                 self.counters.named(_name(limit), self._now_ns())
                 for limit in self.limits.on_path(where)
+                if not limit.rated
             ]
+            clock_ns = self._clock_ns()
+            rates = [
+                (self.rates.rest(limit.name, now_ns=clock_ns), amounts[limit.unit - 1])
+                for limit in self.limits.on_path(where)
+                if limit.rated
+            ]
+            if any(amount > max(0, rate.level(clock_ns)) for rate, amount in rates):
+                raise BudgetExhausted("too fast")
             counters = tuple(dict.fromkeys(found.counter for found in accounts if found))
             hold = ledger.reserve(
                 counters,
@@ -186,6 +213,8 @@ class LedgerHost:
             )
             if not isinstance(hold, Hold):
                 raise BudgetExhausted("no more")
+            for rate, amount in rates:
+                rate.take(attempt_id, amount, now_ns=clock_ns)
             ids = tuple(counter.id for counter in counters)
             self.holds[attempt_id] = hold
             self._direct[attempt_id] = Direct(attempt_id, ids, amounts)
@@ -202,6 +231,13 @@ class LedgerHost:
                 hold.settle(usd_nanos=used.usd_nanos, tokens=used.tokens)
             else:
                 hold.void()
+            for name in self.limits.rates:
+                rate = self.rates.known(name)
+                if rate is not None:  # of another path: it holds nothing of it
+                    unit = name.unit - 1
+                    rate.close(
+                        attempt_id, held=row.held[unit], used=min(row.held[unit], used[unit])
+                    )
             self._direct[attempt_id] = None
             self._posted.append(Posting(attempt_id, row.counters, row.held, used))
             self.escrow.freed(row.counters)
@@ -219,6 +255,7 @@ class LedgerHost:
     def use(self, limits: BudgetLimits) -> None:
         """From now on `limits` hold."""
         self.limits = self.counters.limits = limits
+        self.rates.use(limits.rates, now_ns=self._clock_ns())
         by_name = {_name(limit): limit for limit in limits.all}
         for account in self.counters.accounts.values():
             limit = by_name[account.name]

@@ -71,6 +71,7 @@ class StoreHost:
         self,
         limits: BudgetLimits,
         now_ns: Callable[[], int],
+        clock_ns: Callable[[], int],
         disk: FaultyDisk,
         random: Random,
         path: Path,
@@ -80,6 +81,7 @@ class StoreHost:
         self.debts: list[Debt] = []
         self.crashes = 0
         self._now_ns = now_ns
+        self._clock_ns = clock_ns
         self._device = disk
         self._random = random
         self._path = path
@@ -91,7 +93,7 @@ class StoreHost:
     # --- Its life -------------------------------------------------------------------------------------
 
     def _open(self) -> BudgetStore:
-        store = BudgetStore(self._path, now_ns=self._now_ns)
+        store = BudgetStore(self._path, now_ns=self._now_ns, clock_ns=self._clock_ns)
         store.limits = self.limits
         return store
 
@@ -133,6 +135,7 @@ class StoreHost:
             sequence=request.sequence,
             reports=request.reports,
             asks=request.asks,
+            rates=request.rates,
             attempts=tuple(map(_closing, request.postings)),
             proofs=tuple(
                 Proof(proof.epoch, tuple(map(_closing, proof.postings)), proof.outstanding, False)

@@ -12,20 +12,23 @@ from typing import Literal
 import msgspec
 from money_actors import Attempt, Journal, Mission, Process
 from money_host import Account, LedgerHost
+from money_limits import limits
+from rate_world import Use, keeps_the_rate
 
-from harmost.core.budget.lease import Amounts, Evidence, Posting, SyncAnswer, SyncRequest
-from harmost.core.budget.leases import LeaseBook, Miss
+from harmost.core.budget.lease import Amounts, Evidence, LeaseName, Posting, SyncAnswer, SyncRequest
+from harmost.core.budget.leases import Miss
 from harmost.core.budget.ledger import Hold
 from harmost.core.budget.lending import RouterRow
-from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit, compile_limits
+from harmost.core.budget.nodes import Amount, BudgetPath, Unit
 from harmost.core.budget.price import (
     compile_price,
     cost_usd_nanos,
     output_tokens_within,
     worst_case_usd_nanos,
 )
-from harmost.core.errors import BudgetExhausted
-from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata, Price
+from harmost.core.budget.rated_book import RatedBook
+from harmost.core.errors import BudgetExhausted, RateLimited
+from harmost.core.resources.kinds import Price
 from harmost.core.usage import TokenUsage
 
 __all__ = ["FATES", "PATHS", "PRICES", "ROUTERS", "S_NS", "Fate", "MoneyWorld", "Process"]
@@ -44,30 +47,6 @@ PRICES = (
     compile_price(Price(input="1.234567", output="2.718281")),
     compile_price(Price(input="3.000001", output="1", cache_write_1h="6.5")),
 )
-USD = ("0.004", "0.0025", "0.0012")  # of the organisation, a team, a user of it
-TOKENS = (4_000, 3_000, 0)
-SOFT_REQUESTS = 5
-
-
-def limits(scale: int = 100, *, token_scale: int = 100) -> BudgetLimits:
-    """Three levels with days of Berlin and hours; money `scale` percent of what it is at first."""
-    documents: dict[str, tuple[Metadata, BudgetSpec]] = {}
-    for name, tenant, level, user in (
-        ("org", "org", 0, ""),
-        ("a", "org/a", 1, ""),
-        ("b", "org/b", 1, ""),
-        ("user-a", "org/a", 2, "u"),
-        ("user-b", "org/b", 2, "u"),
-    ):
-        nanos = int(float(USD[level]) * 10**9) * scale // 100
-        usd = f"{nanos // 10**9}.{nanos % 10**9:09d}"
-        stated = [Limit(window="day", usd=usd), Limit(window="total", usd=f"{nanos * 9 / 1e9:.9f}")]
-        if TOKENS[level]:
-            stated.append(Limit(window="hour", tokens=TOKENS[level] * token_scale // 100))
-            stated.append(Limit(window="hour", requests=SOFT_REQUESTS, enforcement="soft"))
-        spec = BudgetSpec(limits=tuple(stated), end_user=user, timezone="Europe/Berlin")
-        documents[name] = (Metadata(name=name, tenant=tenant), spec)
-    return compile_limits(documents)
 
 
 class MoneyWorld:
@@ -81,6 +60,7 @@ class MoneyWorld:
         self.processes: list[Process] = []
         self.journals: dict[tuple[str, int], Journal] = {}
         self.billed: dict[int, int] = defaultdict(int)  # by counter, since ever
+        self.used: dict[LeaseName, list[Use]] = defaultdict(list)  # of rates
         self.strays: list[SyncRequest] = []
         self.attempts = 0
         self.direct: dict[str, tuple[tuple[int, ...], Amounts]] = {}
@@ -95,14 +75,16 @@ class MoneyWorld:
 
     def new_host(self) -> LedgerHost:
         """The ledger under test."""
-        return LedgerHost(limits(), lambda: self.now_ns + self.clock_jump_ns)
+        return LedgerHost(
+            limits(rates=True), lambda: self.now_ns + self.clock_jump_ns, lambda: self.now_ns
+        )
 
     # --- Processes ------------------------------------------------------------------------------------
 
     def start(self, name: str) -> Process:
         """A new process of that name; an earlier one that still runs is a zombie from now on."""
         epoch = self.host.register(name)
-        book = LeaseBook(name, epoch=epoch, jitter=0.5)
+        book = RatedBook(name, epoch=epoch, jitter=0.5)
         book.use(self.host.limits)
         process = Process(name, book, clock_ahead_ns=epoch * 7_777 * S_NS - START_NS)
         self.journals[name, epoch] = Journal()
@@ -178,6 +160,7 @@ class MoneyWorld:
         self.journals[process.name, process.book.epoch].opened[attempt.id] = attempt
         process.in_flight[attempt.id] = attempt
         self._bill(attempt.counters, attempt.billed)
+        self._use(where, attempt.billed)
         if mission is not None:
             self.parts += 1
             mission.billed += attempt.billed.usd_nanos
@@ -219,7 +202,7 @@ class MoneyWorld:
         attempt_id = f"d{self.attempts}"
         try:
             ids = self.host.reserve(attempt_id, where, held)
-        except BudgetExhausted:
+        except (BudgetExhausted, RateLimited):
             return False
         except OSError:  # perhaps it is held: who does not know gives it back
             self.unanswered.append(attempt_id)
@@ -227,6 +210,7 @@ class MoneyWorld:
         used = Amounts(held.usd_nanos * share // 100, tokens * share // 100, 1 if share else 0)
         self.direct[attempt_id] = (ids, used)
         self._bill(ids, used)
+        self._use(where, used)
         return True
 
     def settle_direct(self, attempt_id: str) -> None:
@@ -324,13 +308,13 @@ class MoneyWorld:
         """Other limits from now on, for everyone."""
         self.lowered |= scale < self.scales[0] or token_scale < self.scales[1]
         self.scales = scale, token_scale
-        self.host.use(limits(scale, token_scale=token_scale))
+        self.host.use(limits(scale, token_scale=token_scale, rates=True))
         for process in self.processes:
             process.book.use(self.host.limits)
 
     def adjust(self, index: int, delta: int) -> None:
         """A person corrects a balance."""
-        ids = sorted(self.host.counters.accounts)
+        ids = sorted(id for id in self.host.counters.accounts if not self._rated(id))
         if not ids:
             return
         counter = self.host.counters.account(ids[index % len(ids)]).counter
@@ -464,12 +448,16 @@ class MoneyWorld:
             counter, id = account.counter, account.counter.id
             corrected = self.host.disk.adjusted.get(id, 0)
             assert (counter.held, counter.leased, counter.suspense) == (0, 0, 0), "I10"
+            if self._rated(id):
+                continue
             assert counter.settled - corrected == self.billed[id], (
                 "the ledger is the provider's books"
             )
             assert counter.available == counter.limit + counter.debt - counter.settled, "I10"
         assert not any(process.book.owed for process in self.processes)
         self._check_every_attempt()
+        for name, per_minute in self.host.limits.rates.items() if self.honest else ():
+            assert keeps_the_rate(self.used[name], per_minute), "a minute uses more than its rate"
 
     def honest_clock(self) -> None:
         """The ledger's host has the right time again."""
@@ -484,7 +472,12 @@ class MoneyWorld:
                     continue
                 row = rows[attempt.id]
                 assert row.used == attempt.billed, "I7: each closes once, with the truth"
-                assert set(row.counters) == set(attempt.counters), "I11"
+                balances = {id for id in row.counters if not self._rated(id)}
+                assert balances == set(attempt.counters), "I11"
+
+    def _rated(self, id: int) -> bool:
+        """Whether a balance tells what a minute used: no Router is lent of it."""
+        return self.host.counters.account(id).name in self.host.limits.rates
 
     def _kept(self, router: str) -> RouterRow:
         row = self.host.disk.routers.get(router)
@@ -493,6 +486,11 @@ class MoneyWorld:
 
     def _accounts(self) -> list[Account]:
         return list(self.host.counters.accounts.values())
+
+    def _use(self, where: BudgetPath, amounts: Amounts) -> None:
+        for limit in self.host.limits.on_path(where):
+            if limit.rated:
+                self.used[limit.name].append(Use(self.now_ns, amounts[limit.unit - 1]))
 
     def _bill(self, ids: tuple[int, ...], amounts: Amounts) -> None:
         for id in ids:

@@ -148,9 +148,7 @@ def test_erasing_leaves_the_caller_provable_and_the_end_user_not() -> None:
 
 
 def test_the_same_record_under_two_nonces_shares_no_commitment() -> None:
-    other = record_entry(
-        record(), nonce=bytes(NONCE_BYTES - 1) + b"\x01", retention="standard", logged_ns=77
-    )
+    other = record_entry(record(), nonce=bytes(reversed(NONCE)), retention="standard", logged_ns=77)
     mine, theirs = said()["commitments"], read_entry(other)["commitments"]
     assert isinstance(mine, dict)
     assert not set(mine.values()) & set(theirs.values())

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 from money_host import LedgerHost
-from money_world import S_NS, START_NS, limits
+from money_limits import limits
+from money_world import S_NS, START_NS
 
 from harmost.core.budget.escrow import AHEAD_NS, GRACE_NS, LEASE_NS
 from harmost.core.budget.lease import (

@@ -9,7 +9,8 @@ from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from money_host import LedgerHost
-from money_world import S_NS, START_NS, limits
+from money_limits import limits
+from money_world import S_NS, START_NS
 
 from harmost.core.budget.lease import (
     Amounts,

@@ -59,13 +59,18 @@ def only_what_is_spent_counts(
 
 
 def a_retry_is_taken_for_a_new_message(
-    self: Escrow, request: SyncRequest, *, now_ns: int, posted: Container[str] = frozenset()
+    self: Escrow,
+    request: SyncRequest,
+    *,
+    now_ns: int,
+    clock_ns: int = 0,
+    posted: Container[str] = frozenset(),
 ) -> SyncAnswer:
     router = self._routers[request.router]
     if request.epoch == router.epoch and request.sequence == router.sequence:
         router.sequence -= 1
         router.answer = None
-    return _sync(self, request, now_ns=now_ns, posted=posted)
+    return _sync(self, request, now_ns=now_ns, clock_ns=clock_ns, posted=posted)
 
 
 def a_level_is_missing(
@@ -76,12 +81,17 @@ def a_level_is_missing(
 
 
 def no_epoch_is_checked(
-    self: Escrow, request: SyncRequest, *, now_ns: int, posted: Container[str] = frozenset()
+    self: Escrow,
+    request: SyncRequest,
+    *,
+    now_ns: int,
+    clock_ns: int = 0,
+    posted: Container[str] = frozenset(),
 ) -> SyncAnswer:
     router = self._routers[request.router]
     if request.epoch != router.epoch:
         request = msgspec.structs.replace(request, epoch=router.epoch, sequence=router.sequence + 1)
-    return _sync(self, request, now_ns=now_ns, posted=posted)
+    return _sync(self, request, now_ns=now_ns, clock_ns=clock_ns, posted=posted)
 
 
 def sums_are_taken_for_changes(self: Escrow, router: Router, report: LeaseReport) -> None:
@@ -112,7 +122,7 @@ def a_late_settlement_goes_to_the_window_of_now(
 def money_is_a_float(
     self: LeaseBook, attempt_id: str, hold: Hold, used: Amounts, memo: bytes = b""
 ) -> None:
-    dollars = used.usd_nanos / 1e9
+    dollars = round(used.usd_nanos / 1e9, 8)
     _settle(self, attempt_id, hold, used._replace(usd_nanos=int(dollars * 1e9)), memo)
 
 

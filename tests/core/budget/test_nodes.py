@@ -2,6 +2,7 @@
 
 import pytest
 
+from harmost.core.budget.lease import LeaseName
 from harmost.core.budget.nodes import BudgetLimits, BudgetPath, Unit, compile_limits
 from harmost.core.resources.kinds import BudgetSpec, Limit, Metadata
 
@@ -107,3 +108,21 @@ def test_an_unknown_budget_has_no_limits() -> None:
 def test_what_cannot_be_meant_is_refused_by_name(spec: BudgetSpec, problem: str) -> None:
     with pytest.raises(ValueError, match=f"budget `odd`: .*{problem}"):
         limits(odd=("acme", spec))
+
+
+def test_a_hard_limit_of_a_minute_is_a_rate_and_no_balance() -> None:
+    spec = BudgetSpec(
+        limits=(
+            DAY,
+            Limit(window="minute", requests=9),
+            Limit(window="minute", requests=5),
+            Limit(window="minute", tokens=7, enforcement="soft"),
+        )
+    )
+    found = limits(mixed=("acme", spec))
+    assert found.rates == {LeaseName("mixed", 3, "minute"): 5}
+    assert [(limit.window, limit.hard) for limit in found.balanced().all] == [
+        ("day", True),
+        ("minute", False),
+    ]
+    assert found.balanced().rates == {}

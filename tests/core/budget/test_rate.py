@@ -1,4 +1,4 @@
-"""Rates: buckets against an exact twin, and shares of one rate among Routers that lose answers."""
+"""Buckets of so much a minute: against an exact twin, and by what any interval used in the end."""
 
 from fractions import Fraction
 from random import Random
@@ -7,14 +7,9 @@ import pytest
 from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rate_world import MINUTE_NS, S_NS, Use, keeps_the_rate
 
-from harmost.core.budget import rate_shares
 from harmost.core.budget.rate import RateShare
-from harmost.core.budget.rate_shares import SHARE_NS, RateGrant, RateShares
-from harmost.core.errors import RateLimited
-
-S_NS = 10**9
-MINUTE_NS = 60 * S_NS
 
 
 def bucket(per_minute: int, burst: int, level: int | None = None) -> RateShare:
@@ -23,20 +18,8 @@ def bucket(per_minute: int, burst: int, level: int | None = None) -> RateShare:
     )
 
 
-def most_in_any_interval(used: list[tuple[int, int]], burst: int, per_minute: int) -> bool:
-    """Whether what is used in each interval is within burst + rate * length; O(n^2), exact."""
-    for first in range(len(used)):
-        total = 0
-        for last in range(first, len(used)):
-            total += used[last][1]
-            length = used[last][0] - used[first][0]
-            if total > burst + Fraction(per_minute * length, MINUTE_NS):
-                return False
-    return True
-
-
 class SlowBucket:
-    """What rate.pyx should do, in fractions."""
+    """What rate.pyx should do, in fractions, for who gives nothing back."""
 
     def __init__(self, per_minute: int, burst: int) -> None:
         self.per_minute, self.burst = per_minute, burst
@@ -64,9 +47,9 @@ def test_a_bucket_admits_what_its_twin_admits(
     per_minute: int, burst: int, taken: list[tuple[int, int]]
 ) -> None:
     fast, slow, now_ns = bucket(per_minute, burst), SlowBucket(per_minute, burst), 0
-    for passed_ns, amount in taken:
+    for number, (passed_ns, amount) in enumerate(taken):
         now_ns = max(0, now_ns + passed_ns)
-        assert fast.take(amount, now_ns=now_ns) == slow.take(amount, now_ns)
+        assert fast.take(number, amount, now_ns=now_ns) == slow.take(amount, now_ns)
         assert fast.level(now_ns) == int(slow.level)
 
 
@@ -77,22 +60,104 @@ def test_any_interval_uses_at_most_its_burst_and_its_rate(
 ) -> None:
     """What is given back was not used; it must not let others use more than if it never was taken."""
     random, share, now_ns = Random(seed), bucket(per_minute, burst), 0
-    used: list[list[int]] = []
-    open_still: list[tuple[int, int, list[int]]] = []
+    used: list[Use] = []
+    open_still: list[Use] = []
     for _ in range(80):
         now_ns += random.choice((0, 1, S_NS // 10, S_NS, 10 * S_NS, 90 * S_NS))
-        if open_still and random.random() < 0.4:
-            amount, taken_ns, row = open_still.pop(random.randrange(len(open_still)))
-            unused = random.randint(0, amount)
-            share.give_back(unused, taken_ns=taken_ns, now_ns=now_ns)
-            row[1] -= unused
+        what = random.random()
+        if open_still and what < 0.4:
+            use = open_still.pop(random.randrange(len(open_still)))
+            taken, use.amount = use.amount, random.randint(0, use.amount)
+            share.close(id(use), held=taken, used=use.amount)
             continue
         amount = random.choice((1, burst // 2, burst, random.randint(0, burst)))
-        if share.take(amount, now_ns=now_ns):
-            row = [now_ns, amount]
-            used.append(row)
-            open_still.append((amount, now_ns, row))
-    assert most_in_any_interval([(at, amount) for at, amount in used], burst, per_minute)
+        if open_still and what < 0.5:  # a hold that grows, and ends: all of it is used
+            use = Use(now_ns, amount)
+            if share.take(id(open_still[0]), amount, now_ns=now_ns):
+                whole = open_still[0].amount + amount
+                share.close(id(open_still.pop(0)), held=whole, used=whole)
+                used.append(use)
+            continue
+        use = Use(now_ns, amount)
+        if share.take(id(use), amount, now_ns=now_ns):
+            used.append(use)
+            open_still.append(use)
+        assert share.level(now_ns) + share.credit <= burst
+    assert keeps_the_rate(used, per_minute, burst=burst)
+
+
+def test_what_is_not_used_comes_back_while_the_bucket_has_room_for_it() -> None:
+    share = bucket(60, 60)
+    assert share.take("a", 60, now_ns=0)
+    share.close("a", held=60, used=5)
+    assert share.level(0) == 55
+
+
+def test_what_a_bucket_filled_up_with_meanwhile_does_not_come_back_as_well() -> None:
+    share = bucket(60, 60)
+    assert share.take("a", 60, now_ns=0)
+    assert (share.level(20 * S_NS), share.credit) == (20, 40)
+    share.close("a", held=60, used=5)
+    assert share.level(20 * S_NS) == 55  # as if five had been taken: 55, and full since
+
+
+def test_the_oldest_credit_is_burnt_first() -> None:
+    share = bucket(60, 60)
+    assert share.take("old", 30, now_ns=0)
+    assert share.take("new", 30, now_ns=0)
+    share.level(20 * S_NS)
+    share.close("new", held=30, used=0)
+    assert share.level(20 * S_NS) == 50
+    share.close("old", held=30, used=0)
+    assert share.level(20 * S_NS) == 60
+
+
+def test_a_part_of_a_unit_counts_before_anything_is_given_back() -> None:
+    share = bucket(60, 100)
+    assert share.take("a", 100, now_ns=0)
+    share.level(99_900_000_000)  # 99.9: the last unit of credit is burnt before it is whole
+    share.close("a", held=100, used=0)
+    assert share.take("b", 99, now_ns=99_900_000_000)
+    assert not share.take("c", 1, now_ns=99_900_000_001)
+
+
+def test_what_was_used_beyond_the_hold_is_taken_afterwards() -> None:
+    share = bucket(60, 60)
+    assert share.take("a", 50, now_ns=0)
+    share.close("a", held=50, used=90)
+    assert share.level(0) == -30
+    assert not share.take("b", 1, now_ns=30 * S_NS)
+    assert share.take("b", 1, now_ns=31 * S_NS)
+    assert share.take("nothing", 0, now_ns=0)
+
+
+def test_debt_has_a_bound() -> None:
+    share = bucket(60, 60)
+    for _ in range(20):
+        share.close("x", held=0, used=10**18)
+    assert share.level(0) == -(10**18)
+
+
+def test_an_emptied_bucket_still_owes() -> None:
+    share = bucket(60, 60)
+    share.take("a", 10, now_ns=0)
+    share.empty(0)
+    assert (share.level(0), share.credit) == (0, 0)
+    share.close("b", held=0, used=5)
+    share.empty(0)
+    assert share.level(0) == -5
+
+
+def test_what_is_paid_fits_or_is_lost() -> None:
+    share = bucket(0, 10, level=2)
+    share.pay(5, now_ns=0)
+    assert share.level(0) == 7
+    share.pay(5, now_ns=0)
+    assert share.level(0) == 10
+    share.pay_out(4, now_ns=0)
+    assert share.level(0) == 6
+    with pytest.raises(ValueError, match="6 is there: 7 cannot be given"):
+        share.pay_out(7, now_ns=0)
 
 
 @given(st.integers(1, 10**18), st.integers(1, 10**18), st.integers(1, 10**18))
@@ -104,8 +169,8 @@ def test_after_the_wait_it_may_be_taken_and_not_before(
     if amount > burst:
         assert wait_ns == -1
     elif wait_ns < 2**62:
-        assert not bucket(per_minute, burst, level=0).take(amount, now_ns=wait_ns - 1)
-        assert share.take(amount, now_ns=wait_ns)
+        assert not bucket(per_minute, burst, level=0).take("a", amount, now_ns=wait_ns - 1)
+        assert share.take("a", amount, now_ns=wait_ns)
 
 
 @pytest.mark.parametrize("amount", [-1, 10**18 + 1])
@@ -114,8 +179,11 @@ def test_amounts_that_cannot_be_are_refused(amount: int) -> None:
     for refused in (
         lambda: bucket(amount, 1),
         lambda: bucket(1, amount),
-        lambda: share.take(amount, now_ns=0),
-        lambda: share.give_back(amount, taken_ns=0, now_ns=0),
+        lambda: share.take("a", amount, now_ns=0),
+        lambda: share.close("a", held=amount, used=0),
+        lambda: share.close("a", held=0, used=amount),
+        lambda: share.pay(amount, now_ns=0),
+        lambda: share.pay_out(amount, now_ns=0),
         lambda: share.wait_ns(amount, now_ns=0),
         lambda: share.share_to(per_minute=amount, burst=1, now_ns=0),
     ):
@@ -127,22 +195,17 @@ def test_amounts_that_cannot_be_are_refused(amount: int) -> None:
 def test_a_clock_that_jumps_a_day_fills_the_bucket_once() -> None:
     share = bucket(60, 10, level=0)
     assert share.level(86_400 * S_NS) == 10
-    share.take(10, now_ns=86_400 * S_NS)
+    share.take("a", 10, now_ns=86_400 * S_NS)
     assert share.level(0) == 0
     assert share.level(86_400 * S_NS) == 0
     assert share.level(86_401 * S_NS) == 1
 
 
-def test_what_a_huge_rate_filled_since_is_not_given_back() -> None:
-    share = bucket(10**18, 10**18)
-    share.take(10**18, now_ns=0)
-    share.take(10**18, now_ns=60 * S_NS)
-    share.give_back(10**18, taken_ns=0, now_ns=60 * S_NS)
-    assert share.level(60 * S_NS) == 0
+def test_a_huge_rate_fills_after_any_time() -> None:
     for hours in (1, 10, 100, 1_000, 10_000, 300_000):
-        late = bucket(10**18, 10**18, level=0)
-        late.give_back(10**18, taken_ns=-hours * 3_600 * S_NS, now_ns=0)
-        assert late.level(0) == 0, hours
+        share = bucket(10**18, 10**18, level=0)
+        share.take("a", 0, now_ns=0)
+        assert share.level(hours * 3_600 * S_NS) == 10**18, hours
 
 
 def test_a_changed_share_adds_nothing_by_itself() -> None:
@@ -153,68 +216,8 @@ def test_a_changed_share_adds_nothing_by_itself() -> None:
     assert share.level(0) == 3
 
 
-def test_routers_get_equal_parts_and_what_others_do_not_want() -> None:
-    shares = RateShares(per_minute=90, now_ns=0)
-    assert shares.ask("a", 1_000, now_ns=0).per_minute == 90
-    assert shares.ask("b", 10, now_ns=1).per_minute == 0  # until `a` asks again
-    assert shares.ask("a", 1_000, now_ns=2).per_minute == 80
-    assert shares.ask("b", 10, now_ns=SHARE_NS).per_minute == 10
-    assert shares.ask("a", 1_000, now_ns=SHARE_NS + 1).per_minute == 80
-
-
-def test_who_wants_more_than_its_part_keeps_it_from_nobody_for_long() -> None:
-    shares = RateShares(per_minute=100, now_ns=0)
-    now_ns = 0
-    got: dict[str, int] = {}
-    for second in range(80):
-        now_ns = second * S_NS
-        for router in ("a", "b") if second > 5 else ("a",):
-            got[router] = shares.ask(router, 1_000, now_ns=now_ns).per_minute
-    assert got == {"a": 50, "b": 50}
-
-
-def test_a_ledger_that_begins_gives_no_burst_and_one_that_rested_does() -> None:
-    shares = RateShares(per_minute=60, now_ns=0)
-    assert shares.ask("a", 60, now_ns=1).level == 0
-    assert shares.ask("a", 60, now_ns=5 * MINUTE_NS).level == 60
-
-
-def test_routers_that_share_a_rate_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_shares, "ROUTERS_MAX", 2)
-    shares = RateShares(per_minute=90, now_ns=0)
-    for router in "aab":
-        shares.ask(router, 30, now_ns=0)
-    with pytest.raises(RateLimited):
-        shares.ask("c", 30, now_ns=0)
-
-
-@pytest.mark.parametrize("seed", range(effort(20, ci=200, nightly=5_000)))
-def test_all_routers_together_keep_the_rate_whatever_answers_are_lost(seed: int) -> None:
-    random, now_ns = Random(seed), 0
-    whole = random.choice((7, 60, 1_000))
-    shares = RateShares(per_minute=whole, now_ns=0)
-    routers: dict[str, tuple[RateShare, RateGrant]] = {}
-    used: list[tuple[int, int]] = []
-    for _ in range(250):
-        now_ns += random.choice((0, S_NS // 3, S_NS, 5 * S_NS, 40 * S_NS, 100 * S_NS))
-        name = random.choice("abcd")
-        known = routers.get(name)
-        if known is not None and now_ns >= known[1].until_ns:
-            del routers[name]  # a share that is over is not spent
-            known = None
-        if random.random() < 0.5:
-            grant = shares.ask(
-                name, random.choice((0, whole // 3, whole, 5 * whole)), now_ns=now_ns
-            )
-            if random.random() < 0.3:
-                continue  # the answer is lost
-            if known is None:
-                routers[name] = (grant.begin(now_ns), grant)
-            else:
-                known[0].share_to(per_minute=grant.per_minute, burst=grant.burst, now_ns=now_ns)
-                routers[name] = (known[0], grant)
-        elif known is not None:
-            amount = random.randint(1, max(1, whole // 2))
-            if known[0].take(amount, now_ns=now_ns):
-                used.append((now_ns, amount))
-    assert most_in_any_interval(used, whole, whole)
+def test_a_share_that_changes_often_loses_no_part_of_a_unit() -> None:
+    share = bucket(1, 2, level=0)
+    for second in range(1, 121):
+        share.share_to(per_minute=1, burst=2 + second % 2, now_ns=second * S_NS)
+    assert share.level(120 * S_NS) == 2

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmost.core.budget.nodes import BudgetLimit, Unit
-from harmost.core.budget.thresholds import Advice, UsedShare, advise, asks_from_permille
+from harmost.core.budget.thresholds import (
+    NO_WINDOW,
+    Advice,
+    UsedShare,
+    advise,
+    asks_from_permille,
+)
 from harmost.core.budget.window import Window, window_bounds
 
 HOUR_NS = 3_600 * 10**9
@@ -92,6 +98,15 @@ def test_of_several_the_longest_wait_counts() -> None:
     throttle = advise(shares, now_ns=0).throttle
     assert throttle is not None
     assert throttle.limit.budget == "y"
+
+
+def test_a_rate_throttles_until_it_is_at_its_threshold_again() -> None:
+    used = share(900, hard=True, throttle=800, window="minute")._replace(bounds=NO_WINDOW)
+    throttle = advise([used], now_ns=10**18).throttle
+    assert throttle is not None
+    assert throttle.retry_after_ns == 6 * 10**9  # a tenth of a minute's worth
+    at_it = share(800, hard=True, throttle=800, window="minute")._replace(bounds=NO_WINDOW)
+    assert advise([at_it], now_ns=10**18).throttle is None
 
 
 thresholds = st.just(0) | st.integers(1, 1_200)

@@ -166,7 +166,7 @@ def started(
 
     @asynccontextmanager
     async def start() -> AsyncGenerator[Budget]:
-        store = BudgetStore(tmp_path / "budget.db", now_ns=clock)
+        store = BudgetStore(tmp_path / "budget.db", now_ns=clock, clock_ns=clock)
         servicer = BudgetServicer(store, documents)
 
         def register(server: grpc.aio.Server) -> str:

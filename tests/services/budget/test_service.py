@@ -14,6 +14,7 @@ from harmost.core.errors import (
     InvalidInput,
     NotFound,
     NotPossibleNow,
+    RateLimited,
 )
 
 HOUR_S = 3_600
@@ -114,7 +115,7 @@ async def test_tokens_and_requests_are_counted_too(budget: Any, documents: Any, 
     with pytest.raises(BudgetExhausted, match=r"6 tokens left of 10 tokens this hour and 7 tok"):
         await budget.reserve("b", 0, 7)
     await budget.reserve("c", 0, 6)
-    with pytest.raises(BudgetExhausted) as denial:
+    with pytest.raises(RateLimited) as denial:
         await budget.reserve("d", 0, 0)
     assert denial.value.details["budget"] == "calls"
 

@@ -78,20 +78,20 @@ async def test_past_windows_are_forgotten_in_memory_and_kept_on_disk(
     budget: Any, clock: Any, documents: Any, limit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harmost.services.budget.counters.SWEEP_MIN", 4)
-    limits = ({"window": "minute", "requests": 1}, {"window": "minute", "tokens": 9})
-    documents.publish(minute=("acme", limit(*limits)))
+    limits = ({"window": "hour", "requests": 1}, {"window": "hour", "tokens": 9})
+    documents.publish(hour=("acme", limit(*limits)))
 
     def in_memory(accounts: Accounts, now_ns: int) -> int:
         return len(accounts._counters._by_id)
 
     await budget.store.run(lambda accounts, _: setattr(accounts._counters, "_sweep_at", 4))
     await budget.reserve("first", 1)
-    for minute in range(20):
-        clock.move(seconds=60)
-        await budget.reserve(f"a{minute}", 1)
-        await budget.settle(f"a{minute}", 1)
+    for hour in range(20):
+        clock.move(seconds=3_600)
+        await budget.reserve(f"a{hour}", 1)
+        await budget.settle(f"a{hour}", 1)
     assert await budget.store.run(in_memory) <= 8
-    clock.move(seconds=-60)
+    clock.move(seconds=-3_600)
     with pytest.raises(BudgetExhausted):
         await budget.reserve("again", 1)
     # Its hold is of no tokens, and yet its counter of tokens is still its own.

@@ -14,9 +14,10 @@ import apsw
 import pytest
 from effort import effort
 from faulty_disk import FaultyDisk, faulty_disk
+from money_limits import limits
 from money_seed import run
 from money_store import StoreHost
-from money_world import MoneyWorld, limits
+from money_world import MoneyWorld
 
 from harmost.core.errors import HarmostError
 from harmost.services.budget import ledger_file
@@ -35,7 +36,12 @@ class StoreWorld(MoneyWorld):
         super().__init__()
 
     def new_host(self) -> Any:
-        return StoreHost(limits(), lambda: self.now_ns + self.clock_jump_ns, *self._parts)
+        return StoreHost(
+            limits(rates=True),
+            lambda: self.now_ns + self.clock_jump_ns,
+            lambda: self.now_ns,
+            *self._parts,
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +57,8 @@ def simulated(seed: int, directory: Path) -> Iterator[StoreWorld]:
     """The world after all that the seed makes happen."""
     with faulty_disk(f"faulty-{seed}") as disk:
         path = directory / f"{seed}.db"
-        path.unlink(missing_ok=True)
+        for made in directory.glob(f"{seed}.db*"):
+            made.unlink()
         world = StoreWorld(disk, seed, path)
         try:
             run(world, seed)

@@ -120,6 +120,9 @@ def test_usage_of_a_name_that_nobody_used_says_which_there_are(
     [
         (("usage", "--by", "tenantt"), "label:NAME"),
         (("usage", "--label", "team"), "NAME=VALUE"),
+        (("usage", "--since", "1h", "--until", "2h"), "`2h` is not after `1h`"),
+        (("usage", "--by", "label:"), "label:NAME"),
+        (("usage", "--levels", "9"), "less than or equal to 8"),
         (("usage", "--plot", "money"), "cost"),
         (("tail", "--status", "denied"), "policy_denied"),
         (("trace", "nope"), "32 hexadecimal digits"),

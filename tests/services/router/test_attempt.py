@@ -269,3 +269,16 @@ async def test_a_tool_without_a_price_is_settled_at_no_less_than_the_hold(journa
 
 def test_every_kind_of_failure_has_an_outcome() -> None:
     assert set(_OUTCOMES) == set(get_args(ProviderErrorKind))
+
+
+async def test_a_caller_that_is_gone_stops_its_provider_at_once(journal: Journal) -> None:
+    """Its task may be cancelled some turns later, where thousands are gone together."""
+    stage = Stage(journal)
+    task = await stage.begun()
+    assert stage.ear.gone is not None
+    stage.ear.gone()
+    assert stage.upstream.call.told == ["cancel"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stage.ear.gone is None

@@ -418,14 +418,14 @@ def test_a_refused_record_leaves_no_entry(make: Any, make_record: MakeRecord) ->
 
 def test_nonces_are_overwritten_and_leave_the_write_ahead_log(tmp_path: Path) -> None:
     with contextlib.closing(NonceStore(tmp_path / "n.db")) as nonces:
-        secret = bytes(range(64)) + bytes(range(100, 164)) + bytes(range(64, 128))
+        secret = bytes(range(128)) + bytes(range(100, 228)) + bytes(range(128))
         nonces.put(10, secret)
         nonces.destroy([11, 99])
-        assert nonces.get(11) == secret[64:96] + bytes(32)
-        assert (nonces.get(10), nonces.get(12)) == (secret[:64], secret[128:])
+        assert nonces.get(11) == secret[128:192] + bytes(64)
+        assert (nonces.get(10), nonces.get(12)) == (secret[:128], secret[256:])
         assert (nonces.get(9), nonces.get(13)) == (None, None)
     for path in tmp_path.iterdir():
-        assert secret[96:128] not in path.read_bytes(), path
+        assert secret[192:256] not in path.read_bytes(), path
     with sqlite3.connect(tmp_path / "n.db") as plain:
         assert plain.execute("SELECT count(*) FROM nonces").fetchone() == (1,)
     plain.close()

@@ -205,3 +205,26 @@ async def test_a_call_whose_caller_is_gone_before_its_turn_never_begins(
         await eventually(lambda: server.servicer.entered == 1)
         assert not waiting
         client.close()
+
+
+async def test_calls_that_are_cut_together_end_over_many_turns_of_the_loop() -> None:
+    """A connection that breaks with 500 calls must not stop everybody for the sum of their ends."""
+    async with running("wire") as server:
+        client = await RawClient.connect(server.port)
+        for _ in range(500):
+            client.call("Sleep")
+        client.flush()
+        await eventually(lambda: server.servicer.entered == 500)
+        told: list[int] = []
+        for stream in next(iter(server.server.connections)).streams.values():
+            stream.on_cancel = lambda: told.append(server.servicer.cancelled)
+        del stream
+        client.close()
+        most = before = 0
+        async with asyncio.timeout(20):
+            while server.servicer.cancelled < 500:
+                await asyncio.sleep(0)
+                cut = server.servicer.cancelled
+                most, before = max(most, cut - before), cut
+        assert most <= 2 * calls.TURN_CALLS_MAX  # a turn of ours may see two of the server's
+        assert told == [0] * 500  # what must stop at once is told before any handler ends

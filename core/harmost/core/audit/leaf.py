@@ -7,8 +7,8 @@ nothing, not even whether a guess is right.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
-from hashlib import sha256, shake_256
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -40,11 +40,10 @@ RETENTION_DAYS: Mapping[Retention, int] = {
     "standard": 400,  # a year, and a month to report on it
     "long": 2_588,  # seven years, and a month
 }
-# Of one entry: 32 bytes for what tells of the caller, then 32 for what tells of its end user, which
-# can be destroyed alone.
-NONCE_BYTES = 64
-_HALF = NONCE_BYTES // 2
-_DESTROYED = bytes(_HALF)
+# Of one entry: 32 bytes for each commitment, those of its end user last, which can be destroyed alone.
+NONCE_BYTES = 128
+_EACH = 32
+_CALLER = 2 * _EACH  # agent and principal
 _NS_PER_DAY = 86_400 * 10**9
 _FORMAT = 1
 # Half of an entry: what else is in one is bounded by its proto to less than the other half.
@@ -144,7 +143,10 @@ def record_entry(
             cost_usd_nanos=record.cost_usd_nanos,
             budget_path=(*ancestors(record.tenant), f"profile:{record.profile}"),
             retention=retention,
-            commitments={each.field: _commitment(each) for each in openings(record, nonce)},
+            commitments={
+                field: _commitment(nonce[start : start + _EACH], value)
+                for start, field, value in _hidden(record)
+            },
             omitted=omitted,
         )
     )
@@ -206,41 +208,46 @@ def expires_ns(said: Mapping[str, Any]) -> int:
 
 
 def openings(record: RecordSummary, nonce: bytes) -> list[Opening]:
-    """What the commitments of `record` hide, each under a nonce of its own made of `nonce`.
+    """What the commitments of `record` hide, each under a part of `nonce` of its own.
 
     One may be shown without helping anyone to guess another. What is empty has no commitment, and
     what was erased no opening.
     """
-    labels = msgspec.json.encode(record.labels, order="sorted") if record.labels else b""
-    caller = (("agent_id", record.agent_id.encode()), ("principal", record.principal.encode()))
-    end_user = (("end_user_id", record.end_user_id.encode()), ("labels", labels))
-    return [*_opened(caller, nonce[:_HALF]), *_opened(end_user, nonce[_HALF:])]
+    return [
+        Opening(field, value, nonce[start : start + _EACH])
+        for start, field, value in _hidden(record)
+        if any(nonce[start : start + _EACH])
+    ]
 
 
 def erased(nonce: bytes) -> bytes:
     """`nonce` without what opens what tells of the end user."""
-    return nonce[:_HALF] + _DESTROYED
+    return nonce[:_CALLER] + bytes(NONCE_BYTES - _CALLER)
 
 
 def is_opened_by(said: Mapping[str, Any], opening: Opening) -> bool:
     """Whether the entry that says `said` was made of the value that `opening` shows."""
     claimed = said.get("commitments", {}).get(opening.field, "")
-    return hmac.compare_digest(str(claimed), _commitment(opening))
+    return hmac.compare_digest(str(claimed), _commitment(opening.nonce, opening.value))
 
 
-def _opened(hidden: Sequence[tuple[str, bytes]], nonce: bytes) -> list[Opening]:
-    if nonce == _DESTROYED or not any(value for _, value in hidden):
-        return []
-    expanded = shake_256(nonce).digest(_HALF * len(hidden))
-    return [
-        Opening(field, value, expanded[place * _HALF : (place + 1) * _HALF])
-        for place, (field, value) in enumerate(hidden)
-        if value
-    ]
+def _hidden(record: RecordSummary) -> list[tuple[int, str, bytes]]:
+    """What is committed to: where its part of the nonce begins, its name, its value."""
+    found: list[tuple[int, str, bytes]] = []
+    if record.agent_id:
+        found.append((0, "agent_id", record.agent_id.encode()))
+    if record.principal:
+        found.append((_EACH, "principal", record.principal.encode()))
+    if record.end_user_id:
+        found.append((2 * _EACH, "end_user_id", record.end_user_id.encode()))
+    if record.labels:
+        labels = msgspec.json.encode(record.labels, order="sorted")
+        found.append((3 * _EACH, "labels", labels))
+    return found
 
 
-def _commitment(opening: Opening) -> str:
-    return hmac.digest(opening.nonce, opening.value, "sha256").hex()
+def _commitment(nonce: bytes, value: bytes) -> str:
+    return hmac.digest(nonce, value, "sha256").hex()
 
 
 def _bounded(

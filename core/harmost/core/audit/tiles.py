@@ -9,6 +9,7 @@ Source: C2SP tlog-tiles v0.1.0.
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from harmost.core.audit.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash, node_hash, root_of
@@ -37,6 +38,7 @@ CHECKPOINT_PATH = "checkpoint"
 TILE_WIDTH = 256
 ENTRY_BYTES_MAX = 65_535  # its length is written in two bytes
 _HEIGHT = 8
+_LENGTH = struct.Struct(">H")
 
 
 class Damaged(InvalidInput):
@@ -88,9 +90,10 @@ def levels(size: int) -> Iterator[tuple[int, int]]:
 
 def bundle_of(entries: Sequence[bytes]) -> bytes:
     """`entries` as a bundle. InvalidInput where one is longer than ENTRY_BYTES_MAX."""
-    if any(len(entry) > ENTRY_BYTES_MAX for entry in entries):
+    if max(map(len, entries), default=0) > ENTRY_BYTES_MAX:
         raise InvalidInput(f"an entry is longer than {ENTRY_BYTES_MAX} bytes: it cannot be kept")
-    return b"".join([len(entry).to_bytes(2, "big") + entry for entry in entries])
+    lengths = map(_LENGTH.pack, map(len, entries))
+    return b"".join(chain.from_iterable(zip(lengths, entries, strict=True)))
 
 
 def bundle_entries(data: bytes, tile: Tile) -> list[bytes]:
@@ -98,7 +101,7 @@ def bundle_entries(data: bytes, tile: Tile) -> list[bytes]:
     found: list[bytes] = []
     offset = 0
     while offset + 2 <= len(data) and len(found) < tile.width:
-        (length,) = struct.unpack_from(">H", data, offset)
+        (length,) = _LENGTH.unpack_from(data, offset)
         entry = data[offset + 2 : offset + 2 + length]
         offset += 2 + length
         if len(entry) == length:

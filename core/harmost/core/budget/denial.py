@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from harmost.core.budget.nodes import Amount, BudgetLimit, Unit
-from harmost.core.errors import BudgetExhausted
+from harmost.core.errors import BudgetExhausted, RateLimited
 
 __all__ = [
     "amount_text",
@@ -13,6 +13,7 @@ __all__ = [
     "mission_not_held",
     "mission_price_unknown",
     "price_unknown",
+    "too_fast",
 ]
 
 _UNITS = {Unit.USD_NANOS: "usd_nanos", Unit.TOKENS: "tokens", Unit.REQUESTS: "requests"}
@@ -29,6 +30,27 @@ def exhausted(
         f"left of {_text(limit, limit.limit)} {_period(limit)} and {_text(limit, requested)} "
         f"are needed: {until}raise its limit",
         details=details,
+    )
+
+
+def too_fast(
+    limit: BudgetLimit, *, available: int, requested: int, wait_ns: int
+) -> BudgetExhausted | RateLimited:
+    """`limit`, a rate, has less `available` now than is `requested`; enough after a wait, -1: never."""
+    details = _details(limit, available, requested, 0)
+    rate = f"budget `{limit.budget}` of `{limit.node}` lets {_text(limit, limit.limit)} a minute through"
+    if wait_ns < 0:
+        return BudgetExhausted(
+            f"{rate}, never {_text(limit, requested)} at once: ask for less or raise its limit",
+            details=details,
+        )
+    # In whole milliseconds, up: who comes then is not too early.
+    wait_ms = wait_ns // 10**6 + 1
+    return RateLimited(
+        f"{rate}, has {_text(limit, available)} left now and {_text(limit, requested)} are needed: "
+        f"try again in {wait_ms / 1_000:g} s",
+        retry_after_s=wait_ms / 1_000,
+        details=details | {"retry_after_ms": str(wait_ms)},
     )
 
 

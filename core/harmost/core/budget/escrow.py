@@ -41,6 +41,7 @@ from harmost.core.budget.lending import (
     check_sync,
     totals,
 )
+from harmost.core.budget.rates import Rates
 from harmost.core.errors import NotFound, NotPossibleNow
 from harmost.core.limits import USD_NANOS_MAX
 
@@ -66,8 +67,9 @@ class Escrow:
     What a method refuses with a HarmostError has changed nothing.
     """
 
-    def __init__(self, counters: EscrowCounters) -> None:
+    def __init__(self, counters: EscrowCounters, rates: Rates | None = None) -> None:
         self._counters = counters
+        self._rates = rates if rates is not None else Rates(now_ns=0)
         self._routers: dict[str, Router] = {}
         self._shared: dict[int, Shared] = {}
         self._pushes: dict[Push, None] = {}
@@ -79,11 +81,21 @@ class Escrow:
         self._debts: list[Debt] = []
 
     def restore(
-        self, routers: Iterable[RouterRow], leases: Iterable[LeaseRow], *, now_ns: int
+        self,
+        routers: Iterable[RouterRow],
+        leases: Iterable[LeaseRow],
+        *,
+        now_ns: int,
+        clock_ns: int = 0,
     ) -> None:
-        """Take up what was kept; every Router has a whole term from `now_ns` to be heard of."""
+        """Take up what was kept; every Router has a whole term from `now_ns` to be heard of.
+
+        `clock_ns` is the same moment on the monotonic clock, which rates go by.
+        """
         for row in routers:
             self._routers[row.router] = Router(row, now_ns)
+            if row.answer is not None:
+                self._rates.restore(row.router, row.epoch, row.answer, now_ns=clock_ns)
         for lease in leases:
             key = lease.key
             self._routers[key.router].leases[key.epoch, key.counter] = Lease(lease)
@@ -100,6 +112,7 @@ class Escrow:
                 )
             known = self._routers[router] = Router(RouterRow(router, 0, 0, None), now_ns)
         self._suspend(known)
+        self._rates.over(router, known.epoch)
         known.epoch += 1
         known.sequence, known.answer, known.seen_ns = 0, None, now_ns
         self._changed_routers[router] = known
@@ -113,10 +126,16 @@ class Escrow:
         return tuple(sorted({epoch for epoch, _ in known.leases if epoch != known.epoch}))
 
     def sync(
-        self, request: SyncRequest, *, now_ns: int, posted: Container[str] = frozenset()
+        self,
+        request: SyncRequest,
+        *,
+        now_ns: int,
+        clock_ns: int = 0,
+        posted: Container[str] = frozenset(),
     ) -> SyncAnswer:
         """Take in what a Router did and lend it what it asks for, as far as that is there.
 
+        `clock_ns` is `now_ns` on the monotonic clock, which rates go by.
         `posted` has those attempts of the request that the ledger has closed before: they are not
         settled again. Raises InvalidInput or NotFound where the message does not fit its own rows or
         what was lent. O(rows of the message + Routers that share what is asked for).
@@ -125,6 +144,7 @@ class Escrow:
         if router is None or request.epoch != router.epoch:
             return SyncAnswer("fenced", router.sequence if router is not None else 0, now_ns)
         if request.sequence == router.sequence and router.answer is not None:
+            self._rates.again(router.name, router.epoch, now_ns=clock_ns)
             return router.answer
         if request.sequence != router.sequence + 1:
             return SyncAnswer("gap", router.sequence, now_ns)
@@ -137,7 +157,7 @@ class Escrow:
             self._prove(router, evidence, posted, done)
         for report in request.reports:
             self._report(router, report)
-        router.answer = self._answer(router, request, now_ns)
+        router.answer = self._answer(router, request, now_ns, clock_ns)
         router.sequence = request.sequence
         self._changed_routers[router.name] = router
         return router.answer
@@ -224,7 +244,9 @@ class Escrow:
 
     # --- How ------------------------------------------------------------------------------------------
 
-    def _answer(self, router: Router, request: SyncRequest, now_ns: int) -> SyncAnswer:
+    def _answer(
+        self, router: Router, request: SyncRequest, now_ns: int, clock_ns: int
+    ) -> SyncAnswer:
         accounts: dict[int, EscrowCounter] = {}
         denied: set[int] = set()
         unknown: list[LeaseName] = []
@@ -240,7 +262,12 @@ class Escrow:
             if not report.closed and report.counter not in accounts:
                 accounts[report.counter] = self._counters.account(report.counter)
         grants = [self._grant(router, account, id in denied) for id, account in accounts.items()]
-        return SyncAnswer("applied", request.sequence, now_ns, tuple(grants), tuple(unknown))
+        rates, no_rates = self._rates.sync(
+            router.name, router.epoch, request.rates, number=request.sequence, now_ns=clock_ns
+        )
+        return SyncAnswer(
+            "applied", request.sequence, now_ns, tuple(grants), (*unknown, *no_rates), rates
+        )
 
     def _post_all(
         self,

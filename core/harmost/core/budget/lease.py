@@ -20,6 +20,8 @@ __all__ = [
     "LeaseReport",
     "Posting",
     "Push",
+    "RateAsk",
+    "RateGrant",
     "SyncAnswer",
     "SyncRequest",
 ]
@@ -93,6 +95,54 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
     outstanding: tuple[tuple[int, int], ...] = ()
 
 
+class RateAsk(msgspec.Struct, frozen=True, array_like=True):
+    """A Router wants a share of so much a minute: of a ceiling that is a rate.
+
+    `level` is there (below 0: owed), `credit` may come back, and `burst` is what should be there; a large
+    attempt takes `hold`. Attempts wait for `needed` more; less than `minimum` is of no use to any.
+    `returned` is all that was given back since the share began. Each message asks for every share that
+    is in use: one that is not asked for is given back whole.
+    """
+
+    name: LeaseName
+    per_minute: int
+    burst: int
+    level: int = 0
+    credit: int = 0
+    hold: int = 0
+    needed: int = 0
+    minimum: int = 0
+    returned: int = 0
+
+
+class RateGrant(msgspec.Struct, frozen=True, array_like=True):
+    """A Router's share from now on: until SHARE_NS after its message was first sent.
+
+    `granted` is all that was paid into share `share` since it began: an answer that comes twice pays
+    once; `returned` all that came back from it. With nobody is `rest_level`, which fills with
+    `rest_per_minute` up to `rest_burst`; with other Routers `others_level`, as they told. `denied`: less
+    was paid than attempts wait for. `exact`: there is too little for shares, so what is free is to be
+    given back, and asked for by each attempt. `most_*`: what the Router may be spending until it is known
+    that this reached it.
+    """
+
+    name: LeaseName
+    share: int
+    per_minute: int
+    burst: int
+    granted: int
+    limit: int
+    returned: int = 0
+    rest_per_minute: int = 0
+    rest_burst: int = 0
+    rest_level: int = 0
+    others_level: int = 0
+    denied: bool = False
+    exact: bool = False
+    most_per_minute: int = 0
+    most_burst: int = 0
+
+
 class SyncRequest(msgspec.Struct, frozen=True, array_like=True):
     """A Router's message. `sequence` begins at 1 with each epoch and rises by one."""
 
@@ -103,6 +153,7 @@ class SyncRequest(msgspec.Struct, frozen=True, array_like=True):
     asks: tuple[LeaseAsk, ...] = ()
     postings: tuple[Posting, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    rates: tuple[RateAsk, ...] = ()
 
 
 class LeaseGrant(msgspec.Struct, frozen=True, array_like=True):
@@ -137,6 +188,7 @@ class SyncAnswer(msgspec.Struct, frozen=True, array_like=True):
     now_ns: int = 0
     grants: tuple[LeaseGrant, ...] = ()
     unknown: tuple[LeaseName, ...] = ()
+    rates: tuple[RateGrant, ...] = ()
 
 
 class Push(msgspec.Struct, frozen=True, array_like=True):

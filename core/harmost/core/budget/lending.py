@@ -6,7 +6,14 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from harmost.core.budget.lease import Evidence, LeaseName, Posting, SyncAnswer, SyncRequest
+from harmost.core.budget.lease import (
+    Evidence,
+    LeaseName,
+    Posting,
+    RateAsk,
+    SyncAnswer,
+    SyncRequest,
+)
 from harmost.core.budget.ledger import BALANCE_MAX, Counter
 from harmost.core.budget.window import WindowBounds
 from harmost.core.errors import InvalidInput
@@ -257,6 +264,7 @@ def check_sync(
                 f"`{ask.amount}` is asked for, `{ask.needed}` needed, at the least `{ask.minimum}`: "
                 f"state 0 to {USD_NANOS_MAX}, none more than the one before"
             )
+    _check_rates(request.rates)
 
 
 def check_evidence(
@@ -274,6 +282,20 @@ def check_evidence(
         if any(amount < 0 for _, amount in proof.outstanding):
             raise InvalidInput("less than nothing is said to be outstanding: state 0 or more")
         _check_postings(counters, proof.postings, posted)
+
+
+def _check_rates(asks: Iterable[RateAsk]) -> None:
+    asked: set[LeaseName] = set()
+    for ask in asks:
+        amounts = (ask.per_minute, ask.burst, ask.credit, ask.needed, ask.minimum, abs(ask.level))
+        if not 0 <= min(amounts) <= max(amounts) <= USD_NANOS_MAX or ask.minimum > ask.needed:
+            raise InvalidInput(
+                f"an amount of the rate of `{ask.name.budget}` is not in 0..{USD_NANOS_MAX}, or more "
+                "is of use than is needed: correct it"
+            )
+        if ask.name in asked:
+            raise InvalidInput(f"the rate of `{ask.name.budget}` is asked for twice: once will do")
+        asked.add(ask.name)
 
 
 def _check_postings(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harmost.core.budget.lease import LeaseName
 from harmost.core.budget.price import usd_nanos
 from harmost.core.budget.window import UTC_CALENDAR, Calendar, Window, check_calendar
 from harmost.core.limits import USD_NANOS_MAX
@@ -66,6 +67,16 @@ class BudgetLimit(msgspec.Struct, frozen=True, kw_only=True):
     throttle_at_permille: int = 0
     calendar: Calendar = UTC_CALENDAR
 
+    @property
+    def rated(self) -> bool:
+        """It denies what comes too fast: a rate. All other ceilings are balances of their windows."""
+        return self.hard and self.window == "minute"
+
+    @property
+    def name(self) -> LeaseName:
+        """Which ceiling it is, in whichever window."""
+        return LeaseName(self.budget, int(self.unit), self.window)
+
 
 class _Node(NamedTuple):
     """What a document limits: `kind` is "tenant", "profile", "agent" or "user"."""
@@ -85,6 +96,11 @@ class BudgetLimits:
         self._by_node = dict(by_node)
         ordered = [limit for limits in self._by_node.values() for limit in limits]
         self.all = tuple(sorted(ordered, key=_order))
+        # Of several rates of one document on one unit the lowest holds.
+        self.rates: dict[LeaseName, int] = {}
+        for limit in self.all:
+            if limit.rated:
+                self.rates[limit.name] = min(limit.limit, self.rates.get(limit.name, limit.limit))
         self._by_budget: dict[str, tuple[BudgetLimit, ...]] = {}
         for limit in self.all:
             self._by_budget[limit.budget] = (*self._by_budget.get(limit.budget, ()), limit)
@@ -95,6 +111,14 @@ class BudgetLimits:
         for node in _nodes(path):
             found.extend(self._by_node.get(node, ()))
         return tuple(found)
+
+    def balanced(self) -> "BudgetLimits":
+        """Those that are no rates."""
+        kept = {
+            node: tuple(limit for limit in limits if not limit.rated)
+            for node, limits in self._by_node.items()
+        }
+        return BudgetLimits(kept)
 
     def of(self, budget: str) -> tuple[BudgetLimit, ...]:
         """The ceilings of one document; empty where there is none of that name."""

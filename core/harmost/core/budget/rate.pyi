@@ -1,28 +1,36 @@
-"""Typed face of rate.pyx: a share of so much a minute."""
+"""Typed face of rate.pyx: a bucket that fills with so much a minute."""
+
+from collections.abc import Hashable
 
 class RateShare:
-    """One Router's share of a rate; `take` is O(1).
+    """A share of a rate. `take`, `close` and the others are O(1), but for credit that is burnt.
 
-    Any interval t admits at most burst + per_minute * t, counted as used: what is taken and given
-    back does not count. Times are monotonic nanoseconds; one that goes back earns nothing.
+    Any interval t admits at most burst + per_minute * t, counted as used in the end. Times are
+    monotonic nanoseconds; one that goes back earns nothing. Amounts are 0..10**18, else ValueError.
     """
 
     def __init__(self, *, per_minute: int, burst: int, level: int, now_ns: int) -> None:
-        """`level` may be taken at once. Amounts are 0..10**18, else ValueError."""
+        """`level` may be taken at once."""
     @property
     def per_minute(self) -> int: ...
     @property
     def burst(self) -> int: ...
+    @property
+    def credit(self) -> int:
+        """What open holds may still give back."""
     def level(self, now_ns: int) -> int:
-        """What may be taken at `now_ns`."""
-    def take(self, amount: int, *, now_ns: int) -> bool:
-        """Take `amount`, 0..10**18; False, and nothing taken, if less is there."""
-    def give_back(self, amount: int, *, taken_ns: int, now_ns: int) -> None:
-        """Return `amount` of what was taken at `taken_ns` and not used.
-
-        Only what the bucket has not filled up with since: no more than if it had never been taken.
-        """
-    def wait_ns(self, amount: int, *, now_ns: int) -> int:
-        """How long until `amount` may be taken if nothing else is; -1: never, it exceeds the burst."""
+        """What may be taken at `now_ns`; below 0: that much more was used than held."""
+    def take(self, hold: Hashable, amount: int, *, now_ns: int) -> bool:
+        """Take `amount`, 0..10**18, more for `hold`; False, and nothing taken, if less is there."""
+    def close(self, hold: Hashable, *, held: int, used: int) -> None:
+        """Give back what `hold` did not use, or take what it used beyond `held`. O(1)."""
+    def pay(self, amount: int, *, now_ns: int) -> None:
+        """Add `amount` that another bucket gave, as far as it fits."""
+    def pay_out(self, amount: int, *, now_ns: int) -> None:
+        """Take `amount` for another bucket; ValueError where less is there."""
     def share_to(self, *, per_minute: int, burst: int, now_ns: int) -> None:
         """Change the share; what is there stays, up to the new burst, and nothing is added."""
+    def wait_ns(self, amount: int, *, now_ns: int) -> int:
+        """How long until `amount` may be taken if nothing else is; -1: never, it exceeds the burst."""
+    def empty(self, now_ns: int) -> None:
+        """Forget what is there and what may come back, but not what is owed."""

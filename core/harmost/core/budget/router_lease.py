@@ -14,6 +14,7 @@ __all__ = [
     "Lease",
     "LeasedPath",
     "Miss",
+    "RateShort",
     "held_amounts",
     "in_unit",
     "leased_counters",
@@ -161,8 +162,15 @@ class LeasedPath(NamedTuple):
     asking: tuple[tuple[BudgetLimit, Lease, int], ...]
 
 
+class RateShort(NamedTuple):
+    """A rate has `available` for now. After `wait_ns` there is enough, if nobody else takes it; -1: never."""
+
+    available: int
+    wait_ns: int
+
+
 class Miss(NamedTuple):
-    """Nothing is held. `lease` is short, or None where `limit` is not leased here at all.
+    """Nothing is held. `lease` is short, or `rate` is, or None where `limit` is not leased here at all.
 
     `denied`: the ledger said within the last second that there is no more. Else the answer to the
     message `sequence` of this Router decides: wait for it, and try once more.
@@ -172,6 +180,7 @@ class Miss(NamedTuple):
     lease: Lease | None
     denied: bool
     sequence: int
+    rate: RateShort | None = None
 
 
 def leased_counters(hold: Hold) -> tuple[Counter, ...]:

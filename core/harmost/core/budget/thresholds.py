@@ -10,15 +10,21 @@ from typing import NamedTuple
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.window import WindowBounds
 
-__all__ = ["Advice", "Throttle", "UsedShare", "advise", "asks_from_permille"]
+__all__ = ["NO_WINDOW", "Advice", "Throttle", "UsedShare", "advise", "asks_from_permille"]
 
+# Of a rate: it has none.
+NO_WINDOW = WindowBounds(0, 0)
 # A total never starts anew: its pace is a person's to set, so ask again now and then.
 RETRY_TOTAL_NS = 60 * 10**9
+MINUTE_NS = 60 * 10**9
 EXCEEDED_PERMILLE = 1_001
 
 
 class UsedShare(NamedTuple):
-    """How much of one ceiling is used, held or lent, in thousandths, and in which window."""
+    """How much of one ceiling is used, held or lent, in thousandths, and in which window.
+
+    Of a rate: how much of a minute's worth is not there.
+    """
 
     limit: BudgetLimit
     used_permille: int
@@ -73,6 +79,8 @@ def _reached(used_permille: int, at_permille: int) -> bool:
 def _wait_ns(share: UsedShare, now_ns: int) -> int:
     """Until the pace allows what is used: from the threshold to all of it, evenly over the window."""
     limit, bounds = share.limit, share.bounds
+    if limit.rated:  # which fills evenly by itself: until it is at the threshold again
+        return (share.used_permille - limit.throttle_at_permille) * MINUTE_NS // 1_000
     if limit.window == "total":
         return RETRY_TOTAL_NS
     length_ns = bounds.end_ns - bounds.start_ns

@@ -5,13 +5,16 @@ accounts from the file; nothing is undone by hand.
 """
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from harmost.core.budget import denial, ledger
+from harmost.core.budget.lease import Amounts, LeaseName
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
+from harmost.core.budget.rates import Rates
 from harmost.core.errors import (
     BudgetExhausted,
     Conflict,
@@ -22,7 +25,8 @@ from harmost.core.errors import (
     RateLimited,
 )
 from harmost.core.tenants import visible
-from harmost.services.budget.counters import Charge, Counters
+from harmost.services.budget.counters import Counters
+from harmost.services.budget.holding import close_rates, hold, rested_ns, take_rates, warnings_of
 from harmost.services.budget.leases import Leases
 from harmost.services.budget.ledger import Ledger
 from harmost.services.budget.report import Position, SumPage, SumQuestion
@@ -35,6 +39,7 @@ from harmost.services.budget.requests import (
     Held,
     LeaseSync,
     Posted,
+    RateState,
     Reservation,
     Settlement,
     Synced,
@@ -57,6 +62,7 @@ class _Open(NamedTuple):
 
     hold: ledger.Hold
     row: HoldRow
+    rates: tuple[LeaseName, ...]
 
     @property
     def entry(self) -> Entry:
@@ -70,21 +76,35 @@ class Accounts:
     `within` is the tenant of who asks: what is not at or below it does not exist for them.
     """
 
-    def __init__(self, file: Ledger, *, now_ns: int) -> None:
+    def __init__(
+        self, file: Ledger, *, now_ns: int, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        """`clock_ns` is monotonic: what comes too fast is measured by it."""
         self._file = file
+        self._clock_ns = clock_ns
         self._sequence, last_counter_id = file.last_ids()
         self._counters = Counters(file, last_counter_id)
         self._limits: BudgetLimits | None = None
         self._open: dict[str, _Open] = {}
         self._expiring: dict[str, _Open] = {}
         for row in file.open_holds():
-            self._keep_open(self._restored(row.entry), row)
-        self.leases = Leases(file, self._counters, self._append, self._next_sequence, now_ns=now_ns)
+            self._keep_open(self._restored(row.entry), row, self._rates_of(row.entry))
+        self._rates = Rates(rested_ns=rested_ns(file, now_ns), now_ns=clock_ns())
+        self.leases = Leases(
+            file,
+            self._counters,
+            self._append,
+            self._next_sequence,
+            self._rates,
+            now_ns=now_ns,
+            clock_ns=clock_ns,
+        )
 
     def use(self, limits: BudgetLimits | None) -> None:
         """From now on `limits` hold; what is settled, held and lent stays."""
         if limits is not None and limits is not self._limits:
             self._limits = limits
+            self._rates.use(limits.rates, now_ns=self._clock_ns())
             self.leases.limits_changed(self._counters.use(limits))
 
     def reserve(self, wanted: Reservation, *, within: str, now_ns: int) -> Held:
@@ -105,12 +125,15 @@ class Accounts:
                 retry_after_s=5,
             )
         charge = self._counters.charge(wanted.path, now_ns)
+        clock_ns = self._clock_ns()
         try:
-            hold = _hold(wanted, charge)
+            held = hold(wanted, charge, self._rates, clock_ns=clock_ns)
         except BudgetExhausted:
             self.leases.recall(charge.ids)  # what is idle with Routers may do the next time
             raise
-        warnings = _warnings(charge)
+        amounts = Amounts(held.usd_nanos, held.tokens, held.requests)
+        rates = take_rates(wanted.attempt_id, amounts, charge, self._rates, clock_ns=clock_ns)
+        warnings = warnings_of(charge)
         entry = Entry(
             sequence=self._next_sequence(),
             kind=EntryKind.RESERVE,
@@ -120,8 +143,8 @@ class Accounts:
             path=wanted.path,
             model=wanted.model,
             price_unknown=wanted.amount.price_unknown,
-            held_usd_nanos=hold.usd_nanos,
-            held_tokens=hold.tokens,
+            held_usd_nanos=held.usd_nanos,
+            held_tokens=held.tokens,
             held_requests=1,
             counters=charge.ids,
             warnings=msgspec.json.encode(warnings) if warnings else b"",
@@ -131,7 +154,7 @@ class Accounts:
         expires_ns = now_ns + wanted.lifetime_ns if wanted.lifetime_ns else 0
         row = HoldRow(entry, within, expires_ns)
         self._file.open_hold(row)
-        self._keep_open(hold, row)
+        self._keep_open(held, row, rates)
         return _held(entry)
 
     def settle(self, used: Settlement, *, within: str, now_ns: int) -> Posted:
@@ -322,8 +345,12 @@ class Accounts:
         counters = tuple(self._counters.account(id).counter for id in entry.counters)
         return ledger.restore(counters, usd_nanos=entry.held_usd_nanos, tokens=entry.held_tokens)
 
-    def _keep_open(self, hold: ledger.Hold, row: HoldRow) -> None:
-        opened = self._open[row.entry.key] = _Open(hold, row)
+    def _rates_of(self, entry: Entry) -> tuple[LeaseName, ...]:
+        names = (self._counters.account(id).name for id in entry.counters)
+        return tuple(name for name in names if name.window == "minute")
+
+    def _keep_open(self, held: ledger.Hold, row: HoldRow, rates: tuple[LeaseName, ...]) -> None:
+        opened = self._open[row.entry.key] = _Open(held, row, rates)
         if row.expires_ns:
             self._expiring[row.entry.key] = opened
 
@@ -385,10 +412,18 @@ class Accounts:
 
     def _close(self, entry: Entry) -> None:
         self._append(entry)
+        self._close_rates(entry)
         self._file.close_hold(entry.key)
         del self._open[entry.key]
         self._expiring.pop(entry.key, None)
         self.leases.freed(entry.counters)
+
+    def _close_rates(self, entry: Entry) -> None:
+        rates = self._open[entry.key].rates
+        if rates:
+            held = (-entry.held_usd_nanos, -entry.held_tokens, -entry.held_requests)
+            used = (entry.settled_usd_nanos, entry.settled_tokens, entry.settled_requests)
+            close_rates(entry.key, rates, self._rates, held=Amounts(*held), used=Amounts(*used))
 
     def _next_sequence(self) -> int:
         self._sequence += 1
@@ -407,6 +442,12 @@ class Accounts:
             for limit in limits
             if wanted.unit in (None, limit.unit) and wanted.window in (None, limit.window)
         ]
+        if meant and all(limit.rated for limit in meant):
+            raise InvalidInput(
+                f"budget `{wanted.budget}` limits how much a minute: it fills by itself, "
+                "there is nothing to correct"
+            )
+        meant = [limit for limit in meant if not limit.rated]
         counters = {(limit.unit, limit.window) for limit in meant}
         if len(counters) != 1:
             raise InvalidInput(
@@ -433,64 +474,15 @@ class Accounts:
             debt=counter.debt,
             leased=counter.leased - held,
             suspense=counter.suspense + expired,
+            rate=self._rate(limit),
         )
+
+    def _rate(self, limit: BudgetLimit) -> RateState | None:
+        if not limit.rated:
+            return None
+        return RateState(*self._rates.state(limit.name, now_ns=self._clock_ns()))
 
 
 def _held(entry: Entry) -> Held:
     amount = Amount(entry.held_usd_nanos, entry.held_tokens, entry.price_unknown)
     return Held(amount, _decode_warnings(entry.warnings) if entry.warnings else ())
-
-
-def _warnings(charge: Charge) -> tuple[BudgetWarning, ...]:
-    return tuple(
-        BudgetWarning(
-            limit.budget,
-            account.counter.used * 1_000 // max(limit.limit, 1),
-            account.resets_at_ns,
-        )
-        for limit, account, warns_from in zip(
-            charge.limits, charge.accounts, charge.warns_from, strict=True
-        )
-        if account.counter.used >= warns_from
-    )
-
-
-def _hold(wanted: Reservation, charge: Charge) -> ledger.Hold:
-    amount, least = wanted.amount, wanted.minimum or wanted.amount
-    if amount.price_unknown:
-        amount, least = amount._replace(usd_nanos=0), least._replace(usd_nanos=0)
-        for limit, account in zip(charge.limits, charge.accounts, strict=True):
-            if limit.hard and limit.unit is Unit.USD_NANOS:
-                raise denial.price_unknown(
-                    wanted.model,
-                    limit,
-                    available=account.counter.available,
-                    resets_at_ns=account.resets_at_ns,
-                )
-    if len(charge.counters) > ledger.COUNTERS_MAX:
-        raise NotPossibleNow(
-            f"`{len(charge.counters)}` limits meet `{wanted.path.tenant}`: "
-            f"keep at most {ledger.COUNTERS_MAX}"
-        )
-    held = ledger.reserve(
-        charge.counters,
-        usd_nanos=amount.usd_nanos,
-        tokens=amount.tokens,
-        minimum_usd_nanos=least.usd_nanos,
-        minimum_tokens=least.tokens,
-    )
-    if isinstance(held, ledger.Hold):
-        return held
-    denying = [
-        (limit, account)
-        for limit, account in zip(charge.limits, charge.accounts, strict=True)
-        if account.counter is held
-    ]
-    # The hard one, where a soft ceiling shares its counter.
-    limit, account = max(denying, key=lambda pair: pair[0].hard)
-    raise denial.exhausted(
-        limit,
-        available=account.counter.available,
-        requested=denial.in_unit(least, limit.unit),
-        resets_at_ns=account.resets_at_ns,
-    )

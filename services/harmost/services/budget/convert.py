@@ -123,6 +123,7 @@ def budget_to_proto(state: BudgetState) -> pb.Budget:
         window_start=_timestamp(bounds.start_ns) if bounds else None,
         resets_at=_timestamp(bounds.end_ns) if bounds else None,
         warn_at_permille=limit.warn_at_permille,
+        rate=pb.Rate(**state.rate._asdict()) if state.rate is not None else None,
     )
 
 

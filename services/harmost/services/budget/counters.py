@@ -99,9 +99,12 @@ class Counters:
         changed: list[int] = []
         for account in self._by_id.values():
             ceiling, counter = self._ceiling(account.key), account.counter
-            if ceiling is None or (ceiling.limit, ceiling.hard) == (counter.limit, counter.hard):
+            if ceiling is None or (ceiling.limit, _denies(ceiling)) == (
+                counter.limit,
+                counter.hard,
+            ):
                 continue
-            counter.limit_to(ceiling.limit, hard=ceiling.hard)
+            counter.limit_to(ceiling.limit, hard=_denies(ceiling))
             changed.append(counter.id)
         return changed
 
@@ -231,7 +234,7 @@ class Counters:
             row.id,
             unit=row.key[1],
             limit=ceiling.limit if ceiling is not None else 0,
-            hard=ceiling.hard if ceiling is not None else True,
+            hard=_denies(ceiling) if ceiling is not None else True,
             settled=row.settled,
             held=row.held,
             debt=row.debt,
@@ -239,6 +242,11 @@ class Counters:
             suspense=row.suspense,
         )
         return Account(row.key, counter, ceiling.calendar if ceiling is not None else UTC_CALENDAR)
+
+
+def _denies(limit: BudgetLimit) -> bool:
+    """Whether its balance does. That of a rate tells what its minute used, and no more."""
+    return limit.hard and not limit.rated
 
 
 def _warns_from(limit: BudgetLimit) -> int:

@@ -6,7 +6,15 @@ from typing import cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harmost.budget.v1 import budget_pb2 as pb
-from harmost.core.budget.lease import LeaseAsk, LeaseGrant, LeaseName, LeaseReport, Push
+from harmost.core.budget.lease import (
+    LeaseAsk,
+    LeaseGrant,
+    LeaseName,
+    LeaseReport,
+    Push,
+    RateAsk,
+    RateGrant,
+)
 from harmost.core.budget.window import Window
 from harmost.core.errors import InvalidInput, Violation
 from harmost.services.budget.convert import WINDOW_NAMES, WINDOWS, amount_of, path_of
@@ -44,6 +52,7 @@ def sync_of(request: pb.SyncLeasesRequest) -> LeaseSync:
             )
             for each in request.asks
         ),
+        rates=tuple(_rate_ask(each) for each in request.rates),
         attempts=_closings(request.attempts),
         proofs=tuple(
             Proof(
@@ -83,6 +92,7 @@ def synced(epoch: int, answered: Synced) -> pb.SyncLeasesResponse:
             for attempt_id, message in answered.refused
         ],
         decided_at=_timestamp(answer.now_ns),
+        rates=[_rate_share(grant) for grant in answer.rates],
     )
 
 
@@ -142,6 +152,38 @@ def _closings(attempts: Iterable[pb.ClosedAttempt]) -> tuple[Closing, ...]:
             void=each.void,
         )
         for each in attempts
+    )
+
+
+def _rate_ask(ask: pb.RateAsk) -> RateAsk:
+    return RateAsk(
+        LeaseName(ask.budget, ask.unit, "minute"),
+        per_minute=ask.per_minute,
+        burst=ask.burst,
+        level=ask.level,
+        credit=ask.credit,
+        hold=ask.hold,
+        needed=ask.needed,
+        minimum=ask.minimum,
+        returned=ask.returned,
+    )
+
+
+def _rate_share(grant: RateGrant) -> pb.RateShare:
+    return pb.RateShare(
+        budget=grant.name.budget,
+        unit=cast("pb.Unit.ValueType", grant.name.unit),
+        share_id=grant.share,
+        per_minute=grant.per_minute,
+        burst=grant.burst,
+        granted=grant.granted,
+        limit=grant.limit,
+        rest_per_minute=grant.rest_per_minute,
+        rest_burst=grant.rest_burst,
+        rest_level=grant.rest_level,
+        others_level=grant.others_level,
+        denied=grant.denied,
+        exact=grant.exact,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from harmost.core.budget.escrow import Escrow
 from harmost.core.budget.lease import Amounts, Evidence, Posting, Push, SyncRequest
 from harmost.core.budget.nodes import BudgetPath
+from harmost.core.budget.rates import Rates
 from harmost.core.errors import AlreadyExists, Conflict, InvalidInput
 from harmost.services.budget.counters import Account, Counters
 from harmost.services.budget.intake import Charged, Intake
@@ -29,7 +30,10 @@ KEYS_FORGOTTEN_MAX = 1_000
 
 
 class Leases:
-    """Everything lent by one ledger. `append` writes a row and says which balances it changed."""
+    """Everything lent by one ledger. `append` writes a row and says which balances it changed.
+
+    `clock_ns` is monotonic: `rates` go by it.
+    """
 
     def __init__(
         self,
@@ -37,8 +41,10 @@ class Leases:
         counters: Counters,
         append: Callable[[Entry], None],
         next_sequence: Callable[[], int],
+        rates: Rates,
         *,
         now_ns: int,
+        clock_ns: Callable[[], int],
     ) -> None:
         self._file = file
         self._counters = counters
@@ -47,8 +53,9 @@ class Leases:
         self._held: dict[str, dict[int, int]] = {}  # as Routers tell it
         routers = file.routers()
         self._epochs = {row.router: row.epoch for row in routers}
-        self._escrow = Escrow(counters)
-        self._escrow.restore(routers, file.leases(), now_ns=now_ns)
+        self._clock_ns = clock_ns
+        self._escrow = Escrow(counters, rates)
+        self._escrow.restore(routers, file.leases(), now_ns=now_ns, clock_ns=clock_ns())
 
     def register(self, router: str, *, now_ns: int) -> int:
         """The Router's new epoch; what it had goes to suspense."""
@@ -66,6 +73,7 @@ class Leases:
             sequence=said.sequence,
             reports=said.reports,
             asks=said.asks,
+            rates=said.rates,
             postings=intake.postings(said.attempts),
             evidence=tuple(
                 Evidence(
@@ -77,7 +85,7 @@ class Leases:
             ),
         )
         before = self._file.closed_among(intake.charged)
-        answer = self._escrow.sync(request, now_ns=now_ns, posted=before)
+        answer = self._escrow.sync(request, now_ns=now_ns, clock_ns=self._clock_ns(), posted=before)
         if answer.status == "applied":
             self._held[said.router] = dict(said.held)
             self._file.end_keys(said.ended_records, now_ns)

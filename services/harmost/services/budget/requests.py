@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harmost.core.budget.lease import LeaseAsk, LeaseName, LeaseReport, SyncAnswer
+from harmost.core.budget.lease import LeaseAsk, LeaseName, LeaseReport, RateAsk, SyncAnswer
 from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetPath, Unit
 from harmost.core.budget.window import Window, WindowBounds
 from harmost.core.usage import TokenUsage
@@ -21,6 +21,7 @@ __all__ = [
     "LeaseSync",
     "Posted",
     "Proof",
+    "RateState",
     "Reservation",
     "Settlement",
     "Suspense",
@@ -91,8 +92,16 @@ class Posted(NamedTuple):
     debt_usd_nanos: int = 0
 
 
+class RateState(NamedTuple):
+    """A rate: what is there to be used now, and how much Routers have of it, a minute and at once."""
+
+    available: int
+    lent_per_minute: int
+    lent_burst: int
+
+
 class BudgetState(NamedTuple):
-    """One ceiling with its balances in the window `bounds`."""
+    """One ceiling with its balances in the window `bounds`; `rate` where it is one."""
 
     limit: BudgetLimit
     bounds: WindowBounds
@@ -101,6 +110,7 @@ class BudgetState(NamedTuple):
     debt: int
     leased: int = 0
     suspense: int = 0
+    rate: RateState | None = None
 
 
 class Adjusted(NamedTuple):
@@ -145,6 +155,7 @@ class LeaseSync(NamedTuple):
     sequence: int
     reports: tuple[LeaseReport, ...] = ()
     asks: tuple[LeaseAsk, ...] = ()
+    rates: tuple[RateAsk, ...] = ()
     attempts: tuple[Closing, ...] = ()
     proofs: tuple[Proof, ...] = ()
     ended_records: tuple[str, ...] = ()

@@ -56,6 +56,7 @@ class BudgetStore:
         path: Path,
         *,
         now_ns: Callable[[], int] = time.time_ns,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
         deployment: str = "",
         ledger: Ledger | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class BudgetStore:
         self.on_pushes: Callable[[tuple[Push, ...]], None] = lambda _: None
         self._file = ledger or LedgerFile(path, deployment=deployment)
         self._now_ns = now_ns
+        self._clock_ns = clock_ns
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting = 0  # jobs in the queue or at work; touched by the event loop only
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,7 +150,9 @@ class BudgetStore:
         accounts, self._accounts = self._accounts, None
         try:
             self._file.roll_back()  # what an earlier failure may have left
-            accounts = accounts or Accounts(self._file, now_ns=self._now_ns())
+            accounts = accounts or Accounts(
+                self._file, now_ns=self._now_ns(), clock_ns=self._clock_ns
+            )
             accounts.use(self.limits)
             self._file.begin()
             answers = [self._do(job, accounts) for job in jobs]

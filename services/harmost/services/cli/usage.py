@@ -75,6 +75,10 @@ def usage(
         request.start.FromDatetime(moment(since, now=now))
     if until:
         request.end.FromDatetime(moment(until, now=now))
+        if since and request.start.ToNanoseconds() >= request.end.ToNanoseconds():
+            raise typer.BadParameter(
+                f"`{until}` is not after `{since}`, where the time begins", param_hint="--until"
+            )
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
     with target.session("telemetry") as session:
         answer = session.call("QueryUsage", request)

@@ -1,5 +1,7 @@
 """`HarmostError` to gRPC status: the one place where the error tree meets the wire."""
 
+from collections.abc import Iterator
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -82,7 +84,7 @@ def _bad_request(error: errors.InvalidInput) -> error_details_pb2.BadRequest:
 
 def _retry_info(retry_after_s: float) -> error_details_pb2.RetryInfo:
     delay = Duration()
-    delay.FromNanoseconds(int(retry_after_s * 1e9))
+    delay.FromNanoseconds(round(retry_after_s * 1e9))
     return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
@@ -109,7 +111,7 @@ def error_of(error: grpc.aio.AioRpcError, *, service: str) -> errors.HarmostErro
         if isinstance(rebuilt, errors.InvalidInput):
             rebuilt.violations = ()
         if isinstance(rebuilt, errors.RateLimited):
-            rebuilt.retry_after_s = 1.0
+            rebuilt.retry_after_s = _retry_after_s(error)
         return rebuilt
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.ServiceUnavailable(f"the {service} service did not answer in time")
@@ -122,10 +124,23 @@ _BY_REASON = {kind.reason: kind for kind in STATUS_CODES}
 
 
 def _info_of(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
+    for detail in _details_of(error):
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
+    return None
+
+
+def _retry_after_s(error: grpc.aio.AioRpcError) -> float:
+    """When it says to come again; after a second where it does not."""
+    for detail in _details_of(error):
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToNanoseconds()) / 1e9
+    return 1.0
+
+
+def _details_of(error: grpc.aio.AioRpcError) -> Iterator[Any]:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info) and info.domain == DOMAIN:
-                    return info
-    return None
+            yield from status_pb2.Status.FromString(value).details

@@ -142,7 +142,7 @@ class Attempt:
     async def reserve(self) -> None:
         """Hold the worst case, or as much of it as fits and is worth having; or its first piece.
 
-        Raises `BudgetExhausted` or `ServiceUnavailable`; then nothing is held.
+        Raises `BudgetExhausted`, `RateLimited` or `ServiceUnavailable`; then nothing is held.
         """
         plan = self.plan
         if plan.input_bound.unbounded:
@@ -190,6 +190,7 @@ class Attempt:
             sink=self,
         )
         listener.on_room(call.resume)
+        listener.on_gone(call.cancel)
         stall = loop.call_later(plan.stall_s, self._stalled) if plan.stall_s is not None else None
         try:
             await self._ended
@@ -202,6 +203,7 @@ class Attempt:
         self._ended_ns = time.monotonic_ns()
         exchange = self.exchange
         listener.on_room(None)
+        listener.on_gone(None)
         listener.sequence = exchange.next_sequence
         if exchange.finish_reason is not None and not exchange.cut:
             call.leave()

@@ -19,12 +19,13 @@ from harmost.core.audit.recovery import Unsettled
 from harmost.core.budget import denial
 from harmost.core.budget.input_bound import InputBound, check_bound
 from harmost.core.budget.lease import Amounts
-from harmost.core.budget.leases import LeaseBook, Miss
+from harmost.core.budget.leases import Miss
 from harmost.core.budget.ledger import Counter, Hold
 from harmost.core.budget.ledger import reserve as reserve_nowhere
-from harmost.core.budget.nodes import Amount, BudgetLimits, BudgetPath, Unit
+from harmost.core.budget.nodes import Amount, BudgetLimit, BudgetLimits, BudgetPath, Unit
+from harmost.core.budget.rated_book import RatedBook
 from harmost.core.budget.router_lease import Lease
-from harmost.core.budget.thresholds import Advice, UsedShare, advise
+from harmost.core.budget.thresholds import NO_WINDOW, Advice, UsedShare, advise
 from harmost.core.budget.window import WindowBounds
 from harmost.core.errors import BudgetExhausted, HarmostError, ServiceUnavailable
 from harmost.core.usage import TokenUsage
@@ -55,7 +56,7 @@ class Held(NamedTuple):
     amount: Amount
     warnings: tuple[str, ...]
     hold: Hold
-    book: LeaseBook | None
+    book: RatedBook | None
 
     @property
     def epoch(self) -> int:
@@ -124,8 +125,9 @@ class BudgetClient:
     ) -> Held:
         """Hold `amount`, or where there is no more, less down to `minimum`, at every level of `path`.
 
-        Out of what its mission may cost, `purse`, where that has an end. Raises `BudgetExhausted`, or
-        `ServiceUnavailable` where the leases do not suffice and the Budget service does not answer.
+        Out of what its mission may cost, `purse`, where that has an end. Raises `BudgetExhausted`,
+        `RateLimited`, or `ServiceUnavailable` where the leases do not suffice and the Budget service
+        does not answer.
         """
         self._check(path, model, amount)
         if purse is not None and amount.price_unknown:
@@ -243,7 +245,7 @@ class BudgetClient:
         if purse.hold is not None and purse.book is self._sync.book:
             return
         limits = self._limits.on_path(path) if self._limits is not None else ()
-        money = next((each for each in limits if each.hard and each.unit is Unit.USD_NANOS), None)
+        money = next((each for each in limits if _is_money(each)), None)
         purse.empty()  # an epoch that is over lends nothing more
         if money is None:
             return
@@ -331,7 +333,10 @@ class BudgetClient:
         raise self._denied(miss, minimum)
 
     def _denied(self, miss: Miss, minimum: Amount) -> HarmostError:
-        limit, lease = miss.limit, miss.lease
+        limit, lease, requested = miss.limit, miss.lease, denial.in_unit(minimum, miss.limit.unit)
+        if miss.rate is not None:
+            available, wait_ns = miss.rate
+            return denial.too_fast(limit, available=available, requested=requested, wait_ns=wait_ns)
         if lease is None:
             return ServiceUnavailable(
                 f"the Budget service does not know budget `{limit.budget}` yet: try again"
@@ -339,11 +344,11 @@ class BudgetClient:
         return denial.exhausted(
             limit,
             available=lease.limit - lease.used + lease.counter.available,
-            requested=denial.in_unit(minimum, limit.unit),
+            requested=requested,
             resets_at_ns=lease.end_ns if limit.window != "total" else 0,
         )
 
-    def _advice(self, path: BudgetPath, book: LeaseBook | None) -> Advice:
+    def _advice(self, path: BudgetPath, book: RatedBook | None) -> Advice:
         if book is None:
             return Advice()
         shares = [
@@ -355,6 +360,10 @@ class BudgetClient:
             for limit, lease, asks_from in book.asking(path)
             if (used := _used_of(lease)) * 1_000 >= asks_from * (lease.limit or 1)
         ]
+        shares += (
+            UsedShare(limit, permille, NO_WINDOW)
+            for limit, permille in book.rates_used(path, clock_ns=time.monotonic_ns())
+        )
         return advise(shares, now_ns=time.time_ns()) if shares else Advice()
 
 
@@ -368,6 +377,11 @@ def _not_lent(miss: Miss, *, heard: bool) -> ServiceUnavailable:
     return ServiceUnavailable(
         f"budget `{limit.budget}` of `{limit.node}` has no lease left here and {why}"
     )
+
+
+def _is_money(limit: BudgetLimit) -> bool:
+    """Whether it is a ceiling out of which money can be held for long: a rate is none."""
+    return limit.hard and limit.unit is Unit.USD_NANOS and not limit.rated
 
 
 def _own_exhausted(path: BudgetPath, purse: Purse | None, minimum: Amount) -> HarmostError:

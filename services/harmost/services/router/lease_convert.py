@@ -14,6 +14,8 @@ from harmost.core.budget.lease import (
     LeaseName,
     Posting,
     Push,
+    RateAsk,
+    RateGrant,
     SyncAnswer,
     SyncRequest,
 )
@@ -127,6 +129,7 @@ def request_to_proto(
         asks=[_ask(ask) for ask in request.asks],
         attempts=[closed(posting) for posting in request.postings],
         evidence=[evidence(proof) for proof in request.evidence],
+        rates=[_rate_ask(ask) for ask in request.rates],
         ended_record_ids=ended_record_ids,
         released_record_ids=released_record_ids,
     )
@@ -140,6 +143,7 @@ def answer_of(response: pb.SyncLeasesResponse) -> SyncAnswer:
         now_ns=_time_ns(response.decided_at),
         grants=tuple(_grant(lease) for lease in response.leases if lease.counter_id),
         unknown=tuple(_name(lease) for lease in response.leases if not lease.counter_id),
+        rates=tuple(_rate_grant(share) for share in response.rates),
     )
 
 
@@ -160,6 +164,38 @@ def _ask(ask: LeaseAsk) -> pb.LeaseAsk:
         needed=ask.needed,
         minimum=ask.minimum,
         following=ask.following,
+    )
+
+
+def _rate_ask(ask: RateAsk) -> pb.RateAsk:
+    return pb.RateAsk(
+        budget=ask.name.budget,
+        unit=cast("pb.Unit.ValueType", ask.name.unit),
+        per_minute=ask.per_minute,
+        burst=ask.burst,
+        level=ask.level,
+        credit=ask.credit,
+        hold=ask.hold,
+        needed=ask.needed,
+        minimum=ask.minimum,
+        returned=ask.returned,
+    )
+
+
+def _rate_grant(share: pb.RateShare) -> RateGrant:
+    return RateGrant(
+        LeaseName(share.budget, int(share.unit), "minute"),
+        share=share.share_id,
+        per_minute=share.per_minute,
+        burst=share.burst,
+        granted=share.granted,
+        limit=share.limit,
+        rest_per_minute=share.rest_per_minute,
+        rest_burst=share.rest_burst,
+        rest_level=share.rest_level,
+        others_level=share.others_level,
+        denied=share.denied,
+        exact=share.exact,
     )
 
 

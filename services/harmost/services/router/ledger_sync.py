@@ -24,6 +24,7 @@ from harmost.core.budget.lease import Amounts, Evidence, Posting
 from harmost.core.budget.leases import OUTBOX_MAX, POSTINGS_MAX, LeaseBook
 from harmost.core.budget.ledger import Hold
 from harmost.core.budget.nodes import Amount, BudgetLimits
+from harmost.core.budget.rated_book import RatedBook
 from harmost.core.errors import HarmostError, InvalidInput, NotFound
 from harmost.services.interceptors.errors import error_of
 from harmost.services.journal.journal import Journal
@@ -72,7 +73,7 @@ class LedgerSync:
         self.stub = budget_pb2_grpc.BudgetServiceStub(channel)
         self.metadata = metadata
         self.router = router
-        self.book: LeaseBook | None = None
+        self.book: RatedBook | None = None
         self.connected = False  # and answered, as far as is known
         self.cut_off = False  # tried, and found not to answer
         self.messages = 0
@@ -209,8 +210,11 @@ class LedgerSync:
                 talker.cancel()
 
     async def _farewell(self) -> None:
+        if self.book is not None:
+            self.book.leave()
         while self.connected and self.book is not None:
-            if not self.owed and self._message is None and not self._lent():
+            told = not self.book.wants_message(time.monotonic_ns())
+            if not self.owed and self._message is None and told and not self._lent():
                 return
             for lease in self.book.every_lease():
                 lease.recalled = lease.counter.available > 0
@@ -380,7 +384,7 @@ class LedgerSync:
         self._loose.extend(self._loose_told)  # what no lease paid for is in no book
         self._loose_told = []
         self._message = None
-        self.book = LeaseBook(self.router, epoch=response.epoch, jitter=random.random())
+        self.book = RatedBook(self.router, epoch=response.epoch, jitter=random.random())
         if self._limits is not None:
             self.book.use(self._limits)
         log.info("epoch %d of router %s begins", response.epoch, self.router)

@@ -49,6 +49,10 @@ class Listener(Protocol):
         """Have `callback` called when there is room again after `relay` returned False."""
         ...
 
+    def on_gone(self, callback: Callable[[], object] | None) -> None:
+        """Have `callback` called in the turn in which the caller is gone, where that is known."""
+        ...
+
 
 @asynccontextmanager
 async def listening(context: Context) -> AsyncGenerator[Listener]:
@@ -89,6 +93,9 @@ class Nobody:
     def on_room(self, callback: Callable[[], object] | None) -> None:
         """There always is."""
 
+    def on_gone(self, callback: Callable[[], object] | None) -> None:
+        """Its task is cancelled."""
+
 
 class _WireListener:
     """The stream itself: `relay` is its own method, so a token passes through no call of ours."""
@@ -105,6 +112,9 @@ class _WireListener:
 
     def on_room(self, callback: Callable[[], object] | None) -> None:
         self._stream.on_drain = callback
+
+    def on_gone(self, callback: Callable[[], object] | None) -> None:
+        self._stream.on_cancel = callback
 
 
 class _BufferedListener:
@@ -133,6 +143,9 @@ class _BufferedListener:
 
     def on_room(self, callback: Callable[[], object] | None) -> None:
         self._on_room = callback
+
+    def on_gone(self, callback: Callable[[], object] | None) -> None:
+        """Its task is cancelled."""
 
     def end(self) -> None:
         """Nothing more comes; `write` returns once all is written."""

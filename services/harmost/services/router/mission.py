@@ -242,16 +242,15 @@ class Mission:
     ) -> None:
         """Try candidates until one answers; raises when none does."""
         failed: list[Attempt] = []
-        refused: BudgetExhausted | None = None
+        refused: BudgetExhausted | RateLimited | None = None
         for model in decision.candidates[: self._profile.attempts_max]:
             attempt = self._attempt(
                 index, step, turn, decision, model, streamed=not listener.keeps_text
             )
             try:
                 await attempt.reserve()
-            except BudgetExhausted as error:  # a cheaper candidate may still fit
-                # Anew: one that was raised holds its frames, and these would hold it.
-                refused = BudgetExhausted(error.message, details=error.details)
+            except (BudgetExhausted, RateLimited) as error:  # a cheaper candidate may still fit
+                refused = _anew(error)
                 attempt.not_admitted(error.message)
                 continue
             except HarmostError as error:
@@ -356,8 +355,8 @@ class Mission:
         return self._last
 
     def _none_left(
-        self, failed: list[Attempt], refused: BudgetExhausted | None
-    ) -> BudgetExhausted | ProviderFailed:
+        self, failed: list[Attempt], refused: BudgetExhausted | RateLimited | None
+    ) -> BudgetExhausted | RateLimited | ProviderFailed:
         if refused is not None and not failed:
             return refused
         tries = "; ".join(
@@ -482,6 +481,13 @@ def _purse(profile: MissionProfileSpec) -> Purse | None:
     if not cost.usd_max:
         return None
     return Purse(usd_nanos(cost.usd_max), at_once=cost.reserve == "mission")
+
+
+def _anew(error: BudgetExhausted | RateLimited) -> BudgetExhausted | RateLimited:
+    """The same, not raised yet: one that was holds its frames, and these would hold it."""
+    if isinstance(error, RateLimited):
+        return RateLimited(error.message, retry_after_s=error.retry_after_s, details=error.details)
+    return BudgetExhausted(error.message, details=error.details)
 
 
 def _status_of(error: HarmostError) -> MissionStatus:

@@ -20,7 +20,7 @@ MIGRATIONS = (
     """
     CREATE TABLE nonces (
         first_index INTEGER PRIMARY KEY,
-        nonces BLOB NOT NULL        -- 64 bytes for each entry from there on; zeros: destroyed
+        nonces BLOB NOT NULL        -- 128 bytes for each entry from there on; zeros: destroyed
     ) STRICT;
     """,
 )

@@ -20,7 +20,7 @@ __all__ = ["CLASSES", "PRUNED_AT_ONCE", "Pruner", "Retention", "retention_of"]
 CLASSES = ("usage", "records", "vectors")
 DAYS_MAX = 36_500
 ROWS_MAX = 1_000_000_000
-PRUNED_AT_ONCE = 500  # some 20 ms
+PRUNED_AT_ONCE = 500  # some 5 ms
 _NS_PER_DAY = 86_400 * 1_000_000_000
 _KEEP = re.compile(r"(\w+)=([0-9]{1,10})(d?)", re.ASCII)
 

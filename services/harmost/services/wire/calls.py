@@ -24,9 +24,10 @@ __all__ = ["Calls", "RequestIterator", "Route", "StreamHandler"]
 
 _log = logging.getLogger(__name__)
 
-# Calls that begin in one turn of the loop, of all connections: a handler's first step may take 0.3 ms,
-# and whoever opens 500 at once must not hold up everyone's tokens for the sum of them.
-TURN_CALLS_MAX = 16
+# Calls that begin in one turn of the loop, and that are cut, of all connections: a handler's first step
+# may take 0.3 ms, its last as much, and whoever opens 500 at once, or leaves them with one connection,
+# must not hold up everyone's tokens for the sum of them.
+TURN_CALLS_MAX = 4
 
 StreamHandler = Callable[[Stream, bytes], None]
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Calls:
         self.running: set[asyncio.Task[None]] = set()
         self._begun = 0  # calls, in this turn of the loop
         self._waiting: deque[tuple[Stream, bytes | None]] = deque()  # bounded by open streams
+        self._cut = 0  # calls, in this turn of the loop
+        self._to_cut: deque[Stream] = deque()  # bounded by running calls
         self._turn_due = False
 
     def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
@@ -128,20 +131,35 @@ class Calls:
             self._run_task(stream, message)
         else:
             self._waiting.append((stream, message))
+        self._turn_soon(stream.connection.loop)
+
+    def cut(self, stream: Stream) -> None:
+        """Cancel the task of a call, or have that wait for a later turn where many are cut in this one."""
+        if self._cut < TURN_CALLS_MAX:
+            self._cut += 1
+            _cancel(stream)
+        else:
+            self._to_cut.append(stream)
+        self._turn_soon(stream.connection.loop)
+
+    def _turn_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._turn_due:
             self._turn_due = True
-            stream.connection.loop.call_soon(self._turn, stream.connection.loop)
+            loop.call_soon(self._turn, loop)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A turn is over: start what waited, unless its caller has gone meanwhile."""
-        self._begun = 0
+        """A turn is over: cut and start what waited, unless it has ended meanwhile."""
+        self._begun = self._cut = 0
+        while self._to_cut and self._cut < TURN_CALLS_MAX:
+            self._cut += 1
+            _cancel(self._to_cut.popleft())
         waiting = self._waiting
         while waiting and self._begun < TURN_CALLS_MAX:
             stream, message = waiting.popleft()
             if not stream.finished:
                 self._begun += 1
                 self._run_task(stream, message)
-        self._turn_due = bool(self._begun)
+        self._turn_due = bool(self._begun or self._cut)
         if self._turn_due:
             loop.call_soon(self._turn, loop)
 
@@ -262,6 +280,11 @@ class Calls:
             if handler is not None:
                 return handler
         return None
+
+
+def _cancel(stream: Stream) -> None:
+    if stream.task is not None:
+        stream.task.cancel()
 
 
 async def _late_request(context: Context, route: Route) -> Any:

@@ -56,6 +56,10 @@ class Owner(Protocol):
         """Take a new call."""
         ...
 
+    def cut(self, stream: Stream) -> None:
+        """Cancel the task of a call, soon."""
+        ...
+
     def admit(self, connection: "Connection") -> bool:
         """Whether this connection may stay."""
         ...
@@ -86,6 +90,7 @@ class Connection(asyncio.Protocol):
         self.peer = "unknown"
         self._owner = owner
         self._begin: Callable[[Stream], None] = owner.begin
+        self.cut: Callable[[Stream], None] = owner.cut
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._backlog = b""  # read, and from `_taken` on not yet given to the engine

@@ -49,7 +49,9 @@ class Server(grpc.aio.Server):
             executor=migration_thread_pool,
         )
         self._calls.add_generic(handlers or ())
-        self.begin = self._calls.begin  # connections hand new calls over without a detour
+        # Connections hand calls over without a detour.
+        self.begin = self._calls.begin
+        self.cut = self._calls.cut
         self._reuse_port = dict(options or ()).get("grpc.so_reuseport", 1) != 0
         self._sockets: list[tuple[socket.socket, TlsContext | None]] = []
         self._listeners: list[asyncio.Server] = []

@@ -29,7 +29,8 @@ class Stream:
     """A gRPC call as bytes. All methods are called on the loop's thread.
 
     `on_cancel()` is called once when the call ends before `finish` did: the caller cancelled, its
-    deadline passed or its connection broke. `on_drain()` is called after `send` returned False, as
+    deadline passed or its connection broke. It is called at once; the call's task is cancelled after
+    it, in a later turn where many calls end in this one. `on_drain()` is called after `send` returned False, as
     soon as there is room again.
     """
 
@@ -279,12 +280,12 @@ class Stream:
 
     def _stop_handler(self) -> None:
         self.cancelled = True
-        # A task cancelled before its first step would skip even its finally: it ends itself.
-        if self.task is not None and self.entered:
-            self.task.cancel()
         if self.on_cancel is not None:
             on_cancel, self.on_cancel = self.on_cancel, None
             on_cancel()
+        # A task cancelled before its first step would skip even its finally: it ends itself.
+        if self.task is not None and self.entered:
+            self.connection.cut(self)
 
     def _settle(self) -> None:
         """Let go of what only a running call needs."""

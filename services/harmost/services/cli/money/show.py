@@ -95,11 +95,15 @@ def _minutes(session: Any, node: str, budgets: list[Any], now: datetime) -> list
 
 
 def _left(found: Any) -> int:
+    if found.HasField("rate"):
+        return int(found.rate.available)
     taken = found.settled + found.held + found.leased + found.suspense
     return int(found.limit + found.debt - taken)
 
 
 def _forecast(found: Any, burnt: dict[tuple[str, int], Burn], now: datetime) -> Forecast:
+    if found.HasField("rate"):  # it fills again all the time
+        return Forecast(None)
     resets_in_s = None
     if found.HasField("resets_at"):
         resets_in_s = int((found.resets_at.ToDatetime(UTC) - now).total_seconds())
@@ -155,9 +159,32 @@ def _parent(nodes: dict[str, "Tree"], path: str) -> "Tree":
     return nodes[""]
 
 
+def _rate_line(found: Any) -> str:
+    """How much of a minute's worth is there, and what Routers refill themselves with."""
+    rate, limit = found.rate, found.limit
+    missing = limit - rate.available
+    permille = missing * 1000 // limit if limit > 0 else 1_000
+    warns = bool(found.warn_at_permille) and permille >= found.warn_at_permille
+    colour = "red" if rate.available <= 0 else "yellow" if warns else "green"
+    there = f"{amount(found.unit, rate.available)} of it there now"
+    if rate.available < 0:
+        there = f"[bold red]owes {amount(found.unit, -rate.available)}[/bold red]"
+    parts = [
+        f"{amount(found.unit, limit)} a minute",
+        there,
+        f"{amount(found.unit, found.settled)} used this minute",
+    ]
+    if rate.lent_per_minute:
+        parts.append(f"Routers refill themselves with {amount(found.unit, rate.lent_per_minute)}")
+    drawn = bar((Segment(missing, "█", colour),), limit)
+    return f"{drawn} {permille / 10:5.1f}%  {', '.join(parts)}  [dim]{escaped(found.name)}[/dim]"
+
+
 def _line(found: Any) -> str:
     from harmost.budget.v1 import budget_pb2
 
+    if found.HasField("rate"):
+        return _rate_line(found)
     used = found.limit + found.debt - _left(found) - found.debt
     permille = used * 1000 // found.limit if found.limit > 0 else 1_000
     warns = bool(found.warn_at_permille) and permille >= found.warn_at_permille
@@ -193,7 +220,7 @@ def _burn_line(found: Any, burn: Burn, ends: Forecast, now: datetime) -> str:
     ]
     said = f"[dim]{spark(cells)}[/dim] {per_hour(found.unit, burn.per_hour)}"
     if ends.exhausted_in_s is None:
-        if burn.per_hour and found.HasField("resets_at"):
+        if burn.per_hour and found.HasField("resets_at") and not found.HasField("rate"):
             return f"{said}, lasts until it starts anew"
         return said
     if ends.exhausted_in_s == 0:
