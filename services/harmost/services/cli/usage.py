@@ -54,7 +54,6 @@ def usage(
 
     Who spends, by team:   harmost usage --by label:team,profile --tenant acme
     """
-    from harmost.services.cli.moments import moment
     from harmost.services.cli.output import emit, note
     from harmost.services.cli.plain import plain
     from harmost.services.cli.target import Target
@@ -70,15 +69,7 @@ def usage(
         model=model,
         labels=dict(map(_label, label or ())),
     )
-    now = datetime.now(UTC)
-    if since:
-        request.start.FromDatetime(moment(since, now=now))
-    if until:
-        request.end.FromDatetime(moment(until, now=now))
-        if since and request.start.ToNanoseconds() >= request.end.ToNanoseconds():
-            raise typer.BadParameter(
-                f"`{until}` is not after `{since}`, where the time begins", param_hint="--until"
-            )
+    _bound(request, since, until)
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
     with target.session("telemetry") as session:
         answer = session.call("QueryUsage", request)
@@ -102,6 +93,20 @@ def _group(text: str) -> Any:
     if name != "label" and name not in BY:
         raise typer.BadParameter(f"`{text}` is not known: use {', '.join(BY)}", param_hint="--by")
     return telemetry_pb2.GroupBy.Value(f"GROUP_BY_{name.upper()}")
+
+
+def _bound(request: Any, since: str, until: str) -> None:
+    from harmost.services.cli.moments import moment
+
+    now = datetime.now(UTC)
+    if since:
+        request.start.FromDatetime(moment(since, now=now))
+    if until:
+        request.end.FromDatetime(moment(until, now=now))
+        if since and request.start.ToNanoseconds() >= request.end.ToNanoseconds():
+            raise typer.BadParameter(
+                f"`{until}` is not after `{since}`, where the time begins", param_hint="--until"
+            )
 
 
 def _label(text: str) -> tuple[str, str]:
