@@ -101,7 +101,7 @@ def test_records_usage_and_one_record(at: Any) -> None:
     [
         (("--model", "sandbox-smal"), "`sandbox-small`"),
         (("--profile", "nope"), "`hello`"),
-        (("--tenant", "acme/retial"), "`acme/retail"),
+        (("--tenant", "acme/retial"), "tenant `acme/retial`: there is `acme"),
         (("--label", "team=blue"), "label `team` `blue`: there is none yet"),
     ],
 )
