@@ -12,12 +12,11 @@ from harmost.core.budget.input_bound import (
 )
 from harmost.core.budget.nodes import BudgetLimit, Unit
 from harmost.core.budget.price import TOKENS_MAX, compile_price, worst_case_usd_nanos
-from harmost.core.chat import Message
 from harmost.core.errors import BudgetExhausted
 from harmost.core.resources.kinds import Price, ServerTool
-from harmost.core.tokens.estimate import input_tokens_max
+from harmost.core.tokens.estimate import bytes_bound
 
-HI = input_tokens_max((Message.of("user", "hi"),))
+HI = bytes_bound(2, 1)
 
 
 def limit(*, unit: Unit = Unit.USD_NANOS, hard: bool = True) -> BudgetLimit:

@@ -288,15 +288,6 @@ def test_a_message_has_a_bound_and_the_rest_follows(rig: Rig) -> None:
     assert path.host.counters.account(1).counter.settled == POSTINGS_MAX + 5
 
 
-def test_a_full_outbox_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harmost.core.budget.leases.OUTBOX_MAX", 2)
-    first, second = rig.held(), rig.held()
-    rig.settle(first)
-    assert not rig.book.full
-    rig.settle(second)
-    assert rig.book.full
-
-
 def test_an_attempt_settles_once(rig: Rig) -> None:
     hold = rig.held()
     rig.settle(hold)

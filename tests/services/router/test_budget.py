@@ -298,6 +298,19 @@ async def test_without_budget_leases_are_spent_and_then_hard_limits_deny(
         assert await book.settled() == used
 
 
+async def test_who_owes_the_ledger_too_much_admits_nothing_new(
+    router: Any, ledger: LedgerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmost.services.router.ledger_sync.OUTBOX_MAX", 2)
+    async with router() as here:
+        held = await here.until_held(10), await here.reserve(10)
+        await ledger.kill()
+        for attempt_id, hold in held:
+            here.settle(attempt_id, hold, 5)
+        with pytest.raises(ServiceUnavailable, match="2 settlements wait for the Budget service"):
+            await here.reserve(10)
+
+
 async def test_what_meets_no_hard_limit_is_admitted_without_budget(
     router: Any, ledger: LedgerProcess, book: Book
 ) -> None:

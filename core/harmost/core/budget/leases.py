@@ -48,7 +48,6 @@ HEARTBEAT_NS = 10 * 10**9  # without any: often enough to keep the term
 POSTINGS_MAX = 2_000  # of one message
 LEASES_MAX = 4_000  # of one message, asks and reports each
 PATHS_MAX = 4_096  # remembered
-OUTBOX_MAX = 100_000  # settlements that the ledger has yet to take; then nothing new is admitted
 
 
 _Closed: TypeAlias = tuple[str, Hold, Amounts, bytes]
@@ -213,11 +212,6 @@ class LeaseBook:
         """Give a hold back: nothing was used. ValueError: closed."""
         hold.void()
         self._outbox.append((attempt_id, hold, Amounts(), memo))
-
-    @property
-    def full(self) -> bool:
-        """Too much waits for the ledger: nothing new should be admitted."""
-        return len(self._outbox) >= OUTBOX_MAX
 
     @property
     def owed(self) -> int:

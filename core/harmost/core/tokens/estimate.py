@@ -4,16 +4,11 @@ Close guesses are elsewhere: of any model in measure.pyx, of one as it was learn
 Only the bound decides what is held.
 """
 
-from collections.abc import Iterable
-
-from harmost.core.chat import Message
-
 __all__ = [
     "MESSAGE_OVERHEAD_TOKENS",
     "REQUEST_OVERHEAD_TOKENS",
     "bytes_bound",
     "estimate_of_bytes",
-    "input_tokens_max",
     "template_tokens",
 ]
 
@@ -31,19 +26,13 @@ _REQUEST_TOKENS = 3
 _BYTES_PER_TOKEN = 4
 
 
-def input_tokens_max(messages: Iterable[Message]) -> int:
-    """No provider bills more input tokens than this. O(characters).
+def bytes_bound(utf8_bytes: int, messages: int) -> int:
+    """No provider bills more input tokens of so many messages of so many bytes together. O(1).
 
     A token covers at least one byte of UTF-8, so text has no more tokens than bytes; to that comes what
     the chat template adds. A tokenizer that normalises first (Qwen's: NFC) counts the bytes of the
     normal form, which are more only for a few characters that are never in it.
     """
-    sizes = [_utf8_bytes(message.text) for message in messages]
-    return bytes_bound(sum(sizes), len(sizes))
-
-
-def bytes_bound(utf8_bytes: int, messages: int) -> int:
-    """The same of so many messages that have so many bytes together. O(1)."""
     return REQUEST_OVERHEAD_TOKENS + messages * MESSAGE_OVERHEAD_TOKENS + utf8_bytes
 
 
@@ -55,8 +44,3 @@ def template_tokens(messages: int) -> int:
 def estimate_of_bytes(text_bytes: int) -> int:
     """About how many tokens a text has that was not kept; low for other scripts than Latin. O(1)."""
     return -(-text_bytes // _BYTES_PER_TOKEN)
-
-
-def _utf8_bytes(text: str) -> int:
-    # A lone surrogate, which JSON can carry, cannot be encoded strictly but costs three bytes.
-    return len(text.encode("utf-8", "surrogatepass"))

@@ -21,7 +21,7 @@ from harmost.budget.v1 import budget_pb2_grpc
 from harmost.core.audit.recovery import Unsettled
 from harmost.core.audit.rows import SettlesAcked
 from harmost.core.budget.lease import Amounts, Evidence, Posting
-from harmost.core.budget.leases import OUTBOX_MAX, POSTINGS_MAX, LeaseBook
+from harmost.core.budget.leases import POSTINGS_MAX, LeaseBook
 from harmost.core.budget.ledger import Hold
 from harmost.core.budget.nodes import Amount, BudgetLimits
 from harmost.core.budget.rated_book import RatedBook
@@ -42,6 +42,7 @@ __all__ = ["LedgerSync"]
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.1  # how often it is asked whether there is something to tell
+OUTBOX_MAX = 100_000  # settlements that the ledger has yet to take; then nothing new is admitted
 ANSWER_TIMEOUT_S = 2.0  # then the connection is given up, and the message sent on another
 BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 1.0
