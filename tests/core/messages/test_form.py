@@ -201,3 +201,11 @@ def test_what_a_field_calls_may_write_by_the_same_form() -> None:
         Form([Field(1, "x", "written", how=lambda x: forms[0].write(inner) if x == 1 else b"")])
     )
     assert forms[0].write(One(1)) == sized(1, sized(1, b""))
+
+
+@pytest.mark.parametrize("year_s", [-62_135_596_800, 253_402_300_799])
+def test_a_time_may_be_any_that_a_timestamp_can_hold(year_s: int) -> None:
+    """An exception that expires in 2999 is an expiry like any other: 64 bits of nanoseconds end in 2262."""
+    form = Form([Field(6, "x", "time")])
+    at = number_of(1, year_s) + number_of(2, 999_999_999)
+    assert form.write(One(year_s * NS_PER_S + 999_999_999)) == sized(6, at)

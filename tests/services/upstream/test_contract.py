@@ -76,7 +76,7 @@ async def test_the_books_agree_with_the_usage(calls: Any, vendor: str) -> None:
         ("throttle=3", "throttled"),
         ("fail=401", "auth"),
         ("fail=402", "quota_exhausted"),
-        ("fail=404", "rejected"),
+        ("fail=404", "not_found"),
         ("fail=500", "provider_error"),
         ("fail=529", "overloaded"),
         ("break_after=0", "connect_failed"),

@@ -15,7 +15,7 @@ cdef enum:
     VARINT_BYTES_MAX = 10
     NUMBER_MAX = (1 << 29) - 1
 
-cdef int64_t NS_PER_S = 1_000_000_000
+NS_PER_S = 1_000_000_000
 
 KINDS = {
     "int": INT,
@@ -62,14 +62,11 @@ cdef inline bint put_bytes(
     return put_head(out, number, size) and buffer_add(out, data, size)
 
 
-cdef bint put_time(Buffer* out, unsigned int number, int64_t time_ns) noexcept nogil:
-    """A Timestamp, whose parts of a second count forward also before 1970."""
-    cdef int64_t seconds = time_ns // NS_PER_S
-    cdef int64_t nanos = time_ns - seconds * NS_PER_S
+cdef bint put_time(
+    Buffer* out, unsigned int number, int64_t seconds, int64_t nanos
+) noexcept nogil:
+    """A Timestamp. `nanos`, below a billion, count forward also before 1970."""
     cdef Py_ssize_t begin
-    if nanos < 0:
-        seconds -= 1
-        nanos += NS_PER_S
     if not put_head(out, number, 0):
         return False
     begin = out.size
@@ -154,7 +151,9 @@ cdef class Field:
         if self._kind == BOOL:
             return check(put_int(out, number, 1 if value else 0))
         if self._kind == TIME:
-            return check(put_time(out, number, <int64_t>value))
+            # Not in C: nanoseconds of 64 bits end in 2262, and an exception may expire later.
+            seconds, nanos = divmod(value, NS_PER_S)
+            return check(put_time(out, number, <int64_t>seconds, <int64_t>nanos))
         if self._kind == MESSAGE:
             check(put_head(out, number, 0))
             begin = out.size
