@@ -28,7 +28,7 @@ def main() -> None:
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(dir=".") as directory,
-        running_mesh(Path(directory) / "data", "--routers", "2") as mesh,
+        running_mesh(Path(directory).resolve() / "data", "--routers", "2") as mesh,
     ):
         figures = run_kills(mesh, given.kills, seed=given.seed)
     n = figures.attempts
