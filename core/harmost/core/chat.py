@@ -100,17 +100,17 @@ class Message(msgspec.Struct, frozen=True):
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     def written(self) -> Iterator[str]:
-        """Everything in it that can be read: words, arguments, results, reasoning shown."""
+        """Everything in it that can be read: words, calls, results, reasoning shown, addresses."""
         for part in self.parts:
             match part:
                 case Text(text) | Reasoning(text):
                     yield text
-                case ToolCall():
-                    yield part.arguments_json
-                case ToolResult():
-                    yield part.content
+                case ToolCall(call_id, name, arguments_json):
+                    yield from (call_id, name, arguments_json)
+                case ToolResult(call_id, content):
+                    yield from (call_id, content)
                 case Media():
-                    pass
+                    yield part.uri
 
     def rewritten(self, text: Callable[[str], str], json: Callable[[str], str]) -> "Message":
         """The same with each piece of `written` changed: arguments by `json`, the rest by `text`."""
@@ -122,15 +122,16 @@ def _rewritten(part: Part, text: Callable[[str], str], json: Callable[[str], str
         case Text():
             return Text(text(part.text))
         case ToolCall():
-            return ToolCall(part.call_id, part.name, json(part.arguments_json))
+            # A result names its call: what is replaced is replaced alike in both.
+            return ToolCall(text(part.call_id), text(part.name), json(part.arguments_json))
         case ToolResult():
-            return ToolResult(part.call_id, text(part.content), part.is_error)
+            return ToolResult(text(part.call_id), text(part.content), part.is_error)
         case Reasoning():
             words = text(part.text)
             # A seal on other words than these would be refused.
             return part if words == part.text else Reasoning(words)
         case Media():
-            return part
+            return msgspec.structs.replace(part, uri=text(part.uri)) if part.uri else part
 
 
 class Tool(msgspec.Struct, frozen=True):

@@ -81,15 +81,15 @@ def test_after_labels_nothing_is_left_to_find(pieces: list[str]) -> None:
 
 
 def test_json_stays_json_and_numbers_become_words() -> None:
-    text = '{"to":["bob@example.com",1],"card":4111111111111111,"deep":{"a":"b"},"ok":true}'
+    text = '{"to":["bob@example.com",1],"card":4111111111111111,"deep":{"eve@example.com":"b"},"ok":true}'
     redacted, spans = redact_json(text, [EMAIL, PAN])
     assert json.loads(redacted) == {
         "to": ["[EMAIL]", 1],
         "card": "[PAN]",
-        "deep": {"a": "b"},
+        "deep": {"[EMAIL]": "b"},
         "ok": True,
     }
-    assert spans == {"email": 1, "pan": 1}
+    assert spans == {"email": 2, "pan": 1}
 
 
 @given(

@@ -33,10 +33,16 @@ def test_a_picture_has_its_markers_alone() -> None:
     assert beyond(small) == beyond(large) > 0
 
 
-def test_names_ids_and_seals_count() -> None:
-    assert beyond(ToolCall("c", "f", "{}")) + 2 == beyond(ToolCall("cc", "ff", "{}"))
-    assert beyond(ToolResult("c", "")) + 3 == beyond(ToolResult("cccc", ""))
+def test_seals_and_what_may_be_json_count() -> None:
+    assert beyond(ToolCall("c", "f", "{}")) + 2 * 3 == beyond(ToolCall("c", "f", '{}"""'))
+    assert beyond(ToolResult("c", "")) + 2 * 3 == beyond(ToolResult("c", "abc"))
     assert beyond(Reasoning("hm")) + 4 == beyond(Reasoning("hm", b"seal"))
+
+
+def test_names_and_ids_are_written_and_so_count_elsewhere() -> None:
+    parts = (ToolCall("call", "name", "{}"), ToolResult("call", "rain"))
+    assert list(Message("assistant", parts).written()) == ["call", "name", "{}", "call", "rain"]
+    assert beyond(ToolCall("c", "f", "{}")) == beyond(ToolCall("cc", "ff", "{}"))
 
 
 def test_tools_and_schema_count() -> None:
@@ -52,6 +58,7 @@ def test_tools_and_schema_count() -> None:
         st.recursive(
             st.none() | st.integers() | st.text(max_size=3),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+            max_leaves=20,
         ),
     )
 )

@@ -73,7 +73,7 @@ def test_no_escape_hides_what_arguments_say() -> None:
         name="f", arguments_json='{"to": "bob\\u0040example.com", "to2": 1e2}'
     )
     (message,) = messages_of(request(router_pb2.Part(tool_call=call), role=ASSISTANT))
-    assert list(message.written()) == ['{"to":"bob@example.com","to2":100.0}']
+    assert list(message.written()) == ["", "f", '{"to":"bob@example.com","to2":100.0}']
 
 
 @pytest.mark.parametrize(

@@ -35,23 +35,28 @@ def redact(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[str, i
 def redact_json(text: str, redactions: Iterable[Redaction]) -> tuple[str, dict[str, int]]:
     """The same of a JSON text, which stays JSON: a number that is replaced becomes a string.
 
-    Names of fields are left as they are. Where nothing is replaced `text` is returned as it came.
+    Names of fields are replaced too; of two that become the same the last stays. Where nothing is
+    replaced `text` is returned as it came.
     """
     redactions = tuple(redactions)
     spans_by_class: dict[str, int] = {}
 
+    def replaced(words: str) -> str:
+        redacted, found = redact(words, redactions)
+        for data_class, count in found.items():
+            spans_by_class[data_class] = spans_by_class.get(data_class, 0) + count
+        return redacted
+
     def changed(value: _Json) -> _Json:
         if isinstance(value, dict):
-            return {name: changed(each) for name, each in value.items()}
+            return {replaced(name): changed(each) for name, each in value.items()}
         if isinstance(value, list):
             return [changed(each) for each in value]
         if value is None or isinstance(value, bool):
             return value
         words = value if isinstance(value, str) else str(value)
-        redacted, found = redact(words, redactions)
-        for data_class, count in found.items():
-            spans_by_class[data_class] = spans_by_class.get(data_class, 0) + count
-        return redacted if found else value
+        redacted = replaced(words)
+        return value if redacted == words else redacted
 
     if not redactions or not text:
         return text, {}

@@ -1,4 +1,4 @@
-"""What comes on top of the bytes that are written: names, ids, markers, JSON that is printed anew.
+"""What comes on top of the bytes that are written: markers, seals, JSON that is printed anew.
 
 Of pictures, sounds and documents only the markers: their tokens are not in their bytes.
 """
@@ -24,7 +24,7 @@ def tokens_max_beyond(messages: Iterable[Message], generation: Generation) -> in
     if generation.tools:
         tokens += _TOOLS_OVERHEAD_TOKENS
         for tool in generation.tools:
-            tokens += _PART_OVERHEAD_TOKENS + _bytes(tool.name) + _json(tool.parameters_schema_json)
+            tokens += _PART_OVERHEAD_TOKENS + _json(tool.parameters_schema_json)
     return tokens + _json(generation.output_schema_json)
 
 
@@ -32,10 +32,10 @@ def _part(part: Part) -> int:
     match part:
         case Text():
             return 0
-        case ToolCall(call_id, name, arguments_json):
-            more = _bytes(call_id) + _bytes(name) + _json(arguments_json)
-        case ToolResult(call_id, content):  # which may be JSON that a template prints anew
-            more = _bytes(call_id) + _json(content)
+        case ToolCall():
+            more = _json(part.arguments_json)
+        case ToolResult():  # which may be JSON that a template prints anew
+            more = _json(part.content)
         case Reasoning(_, signature):
             more = len(signature)
         case _:
@@ -44,8 +44,4 @@ def _part(part: Part) -> int:
 
 
 def _json(text: str) -> int:
-    return _bytes(text) * _TOKENS_MORE_PER_JSON_BYTE
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(text.encode("utf-8", "surrogatepass")) * _TOKENS_MORE_PER_JSON_BYTE

@@ -95,7 +95,7 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int
     stall_s: float | None
     fsync_first: bool
-    text_alone: bool = True  # no media, tools or schema
+    words_alone: bool = True  # no media, tools or schema
     dropped: tuple[str, ...] = ()  # wishes of `generation` that its provider does not take
     purse: Purse | None = None  # of its mission, for all attempts together
     progressive: bool = False  # it is billed by what is visible, and held for as it comes
@@ -300,8 +300,8 @@ class Attempt:
         bound = self.plan.input_bound
         self._estimates.learn(
             said,
-            text_bytes=self.exchange.text_bytes,
-            text_alone=self.plan.text_alone and not (bound.tool_calls_max or bound.unbounded),
+            text_bytes=self.exchange.text_bytes - self.exchange.reasoning_bytes,
+            text_alone=self.plan.words_alone and not (bound.tool_calls_max or bound.unbounded),
         )
 
     def not_admitted(self, why: str) -> AttemptSummary:

@@ -303,7 +303,7 @@ class Mission:
             path=self._path,
             messages=turn.messages,
             generation=generation,
-            text_alone=turn.text_alone,
+            words_alone=turn.words_alone,
             dropped=left_out,
             shape=turn.shape,
             input_bound=bound,

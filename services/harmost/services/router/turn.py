@@ -13,7 +13,7 @@ from harmost.core.budget.input_bound import InputBound, input_bound
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.budget.thresholds import Throttle
-from harmost.core.chat import Call, Generation, Message, Tool, ToolChoice
+from harmost.core.chat import Call, Generation, Message, Text, Tool, ToolChoice
 from harmost.core.errors import PolicyDenied, RateLimited
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
@@ -63,6 +63,7 @@ class Turn(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     generation: Generation
     modalities: tuple[str, ...]
+    words_alone: bool  # nothing else is said, and none of what not every model can is asked for
     data_classes: tuple[str, ...]
     shape: Shape
 
@@ -70,12 +71,6 @@ class Turn(msgspec.Struct, frozen=True):
     def input_tokens(self) -> int:
         """About how many tokens they have, for whatever model."""
         return self.shape.tokens
-
-    @property
-    def text_alone(self) -> bool:
-        """Whether all that the provider reads is words of messages."""
-        asked = self.generation
-        return not (self.modalities != ("text",) or asked.tools or asked.output_schema_json)
 
     def input_bound(self, model: ModelSpec) -> InputBound:
         """What `model` can make of them at the most: no vocabulary makes more tokens of text."""
@@ -105,6 +100,8 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
         messages=messages,
         generation=generation,
         modalities=tuple(fit.modalities(messages)),
+        words_alone=_asks_nothing_more(generation)
+        and all(type(part) is Text for message in messages for part in message.parts),
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
         shape=Shape(written),
     )
@@ -122,11 +119,17 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
     )
 
 
+def _asks_nothing_more(generation: Generation) -> bool:
+    return generation.seed is None and not (
+        generation.tools or generation.output_schema_json or generation.reasoning_effort
+    )
+
+
 def _written(messages: Sequence[Message], generation: Generation) -> list[str]:
-    """All that the provider reads but media, names and ids."""
+    """All that the provider reads but media and ids of files."""
     written = [text for message in messages for text in message.written()]
     for tool in generation.tools:
-        written += (tool.description, tool.parameters_schema_json)
+        written += (tool.name, tool.description, tool.parameters_schema_json)
     if generation.output_schema_json:
         written.append(generation.output_schema_json)
     return written
@@ -215,8 +218,13 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
             generation,
             output_schema_json=json_text(generation.output_schema_json),
             tools=tuple(
-                Tool(tool.name, text(tool.description), json_text(tool.parameters_schema_json))
+                Tool(
+                    text(tool.name), text(tool.description), json_text(tool.parameters_schema_json)
+                )
                 for tool in generation.tools
+            ),
+            tool_choice=msgspec.structs.replace(
+                generation.tool_choice, name=text(generation.tool_choice.name)
             ),
         )
     redactions = tuple(
@@ -275,10 +283,12 @@ def choose(
 def asked(
     turn: Turn, step: CompiledStep, model: str, snapshot: CompiledSnapshot
 ) -> tuple[Generation, tuple[str, ...]]:
-    """What an attempt of `model` asks for, and by name which wishes it leaves out."""
+    """What an attempt of `model` asks for, and by name what it leaves out."""
     spec, generation = snapshot.catalog.models[model].spec, turn.generation
+    if turn.words_alone:
+        return generation, ()
     left_out = fit.dropped(spec, _fit(turn, model, snapshot), generation)
-    changed: dict[str, object] = {name: _NO_WISHES[name] for name in left_out}
+    changed = {name: _NO_WISHES[name] for name in left_out if name in _NO_WISHES}
     if step.output is not None and "json_schema" not in spec.capabilities:
         changed["output_schema_json"] = ""  # the step's own: its answer is checked in any case
     return msgspec.structs.replace(generation, **changed) if changed else generation, left_out
@@ -294,6 +304,8 @@ def _unfit(
     call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
 ) -> Mapping[str, str]:
     """Candidates that cannot be asked this, and why."""
+    if turn.words_alone:
+        return {}
     needed = fit.needs(turn.messages, turn.generation)
     if step.output is not None:  # its answer is read by us: a model need not know of schemas
         needed = tuple(name for name in needed if name != "json_schema")
