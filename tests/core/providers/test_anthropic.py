@@ -252,8 +252,10 @@ def test_an_event_without_end_is_broken() -> None:
 )
 def test_any_json_is_no_exception(body: object, type_: str) -> None:
     fields = body if isinstance(body, dict) else {"delta": body}
-    read(event(type_, **fields))
-    CODEC.error(status=500, headers={}, body=json.dumps(body).encode())
+    events = read(event(type_, **fields))
+    assert isinstance(events[-1], Ended | ProviderError)
+    error = CODEC.error(status=500, headers={}, body=json.dumps(body).encode())
+    assert error.http_status == 500
 
 
 @pytest.mark.parametrize(

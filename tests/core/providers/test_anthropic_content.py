@@ -1,12 +1,13 @@
 """Tools, media, schemas and reasoning in messages, as the official client's own types have them."""
 
 import json
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from answer_twin import ParserTwin, sse
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
+from official_body import PNG, WEATHER, official_body
 from pydantic import TypeAdapter
 
 from harmost.core.chat import (
@@ -30,31 +31,11 @@ from harmost.core.providers.codec import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
-    UpstreamRequest,
 )
 
 CODEC = AnthropicCodec()
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsStreaming)
-WEATHER = Tool(
-    "weather", "of a place", '{"type":"object","properties":{"place":{"type":"string"}}}'
-)
-PNG = b"\x89PNG\r\n"
-
-
-def body(messages: Sequence[Message] = (), **generation: Any) -> dict[str, Any]:
-    """The body of a request, which the vendor's own types take, and of which they know every field."""
-    request = CODEC.request(
-        UpstreamRequest(
-            vendor_model_id="claude-x",
-            messages=messages or (Message.of("user", "hi"),),
-            output_tokens_max=50,
-            generation=Generation(**generation),
-        )
-    )
-    read: dict[str, Any] = json.loads(request.body)
-    OFFICIAL.validate_python(read)
-    assert read.keys() <= set(OFFICIAL.json_schema()["properties"])
-    return read
+body = partial(official_body, CODEC, OFFICIAL)
 
 
 def test_a_conversation_with_tools_is_said_as_the_vendor_says_it() -> None:
@@ -122,6 +103,24 @@ def test_what_has_no_form_is_told() -> None:
     sound = Message("user", (Media(kind="audio", media_type="audio/wav", data=b"RIFF"),))
     assert CODEC.fit((sound,), Generation()) == Fit(lacks=("audio",))
     assert CODEC.fit((Message.of("user", "hi"),), Generation(seed=1)) == Fit(drops=("seed",))
+
+
+def test_reasoning_without_a_seal_is_left_out_and_told() -> None:
+    """Of another vendor's model, or redacted: this one would refuse the whole request."""
+    bare = Message("assistant", (Reasoning("hm"),))
+    mixed = Message("assistant", (Reasoning("hm"), Text("so"), Reasoning("ah", b"seal")))
+    said = body((Message.of("user", "hi"), bare, mixed))["messages"]
+    assert said[1:] == [
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "so"},
+                {"type": "thinking", "thinking": "ah", "signature": "seal"},
+            ],
+        }
+    ]
+    assert CODEC.fit((bare,), Generation()) == Fit(drops=("reasoning",))
+    assert CODEC.fit((mixed,), Generation(seed=1)) == Fit(drops=("seed", "reasoning"))
 
 
 @pytest.mark.parametrize(

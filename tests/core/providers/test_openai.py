@@ -278,8 +278,9 @@ def test_any_bytes_are_an_error_not_an_exception(stream: bytes) -> None:
 )
 def test_any_json_is_no_exception(body: object) -> None:
     data = json.dumps(body).encode()
-    read(b"data: " + data + b"\n\n")
-    CODEC.error(status=500, headers={}, body=data)
+    events = read(b"data: " + data + b"\n\n")
+    assert isinstance(events[-1], Ended | ProviderError)
+    assert CODEC.error(status=500, headers={}, body=data).http_status == 500
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """Tools, media, schemas and reasoning in chat.completions, as the official client's own types have them."""
 
 import json
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from answer_twin import ParserTwin, sse
+from official_body import PNG, WEATHER, official_body
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from pydantic import TypeAdapter
 
@@ -29,32 +30,12 @@ from harmost.core.providers.codec import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
-    UpstreamRequest,
 )
 from harmost.core.providers.openai import OpenAiCodec
 
 CODEC = OpenAiCodec()
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(CompletionCreateParamsStreaming)
-WEATHER = Tool(
-    "weather", "of a place", '{"type":"object","properties":{"place":{"type":"string"}}}'
-)
-PNG = b"\x89PNG\r\n"
-
-
-def body(messages: Sequence[Message] = (), **generation: Any) -> dict[str, Any]:
-    """The body of a request, which the vendor's own types take, and of which they know every field."""
-    request = CODEC.request(
-        UpstreamRequest(
-            vendor_model_id="gpt-x",
-            messages=messages or (Message.of("user", "hi"),),
-            output_tokens_max=50,
-            generation=Generation(**generation),
-        )
-    )
-    read: dict[str, Any] = json.loads(request.body)
-    OFFICIAL.validate_python(read)
-    assert read.keys() <= set(OFFICIAL.json_schema()["properties"])
-    return read
+body = partial(official_body, CODEC, OFFICIAL)
 
 
 def test_a_conversation_with_tools_is_said_as_the_vendor_says_it() -> None:
@@ -121,6 +102,14 @@ def test_media_go_inline_or_by_address() -> None:
 def test_what_has_no_form_is_told(media: Media, lacks: tuple[str, ...]) -> None:
     messages = (Message("user", (media, media)),)
     assert CODEC.fit(messages, Generation(seed=1)) == Fit(lacks=lacks)
+
+
+def test_what_is_left_out_is_told() -> None:
+    thought = Message("assistant", (Reasoning("hm"), Reasoning("", b"seal")))
+    failed = Message("tool", (ToolResult("c", "?", is_error=True), ToolResult("d", "rain")))
+    assert CODEC.fit((thought, failed), Generation()) == Fit(
+        drops=("reasoning", "tool_result.is_error")
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,6 +189,30 @@ def test_reasoning_that_is_shown_comes_before_the_words(field: str) -> None:
         TextDelta("so"),
         Ended("stop"),
     ]
+
+
+def test_calls_of_a_server_that_does_not_number_them_stay_apart() -> None:
+    def unnumbered(**fields: Any) -> dict[str, Any]:
+        return {"tool_calls": [fields]}
+
+    assert read(
+        unnumbered(id="c1", function={"name": "weather", "arguments": "{"}),
+        unnumbered(function={"arguments": "}"}),
+        unnumbered(id="c2", function={"name": "now", "arguments": "{}"}),
+        finish="stop",
+    ) == [
+        ToolCallDelta(index=0, call_id="c1", name="weather", arguments="{"),
+        ToolCallDelta(index=0, arguments="}"),
+        ToolCallDelta(index=1, call_id="c2", name="now", arguments="{}"),
+        Ended("tool_calls"),
+    ]
+
+
+def test_more_unnumbered_calls_than_can_be_read_break_the_answer() -> None:
+    calls = [{"tool_calls": [{"id": f"c{n}"}]} for n in range(ANSWER_TOOL_CALLS_MAX + 1)]
+    error = read(*calls)[-1]
+    assert isinstance(error, ProviderError)
+    assert error.kind == "broken"
 
 
 @pytest.mark.parametrize("index", [-1, ANSWER_TOOL_CALLS_MAX])

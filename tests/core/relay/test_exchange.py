@@ -166,6 +166,7 @@ def test_all_parts_of_an_answer_are_kept_in_order() -> None:
         ToolCall("c2", "g", ""),
     )
     assert one.text == "let me see"
+    assert one.reasoning_bytes == 2
 
 
 def test_arguments_count_against_the_hold() -> None:

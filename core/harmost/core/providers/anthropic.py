@@ -119,14 +119,13 @@ class AnthropicCodec:
     """`POST /v1/messages`, streamed. The base URL ends before the API version."""
 
     def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
-        """Sounds have no form; there is no seed."""
-        sounds = (
-            p for m in messages for p in m.parts if isinstance(p, Media) and p.kind == "audio"
-        )
-        return Fit(
-            lacks=("audio",) if any(sounds) else (),
-            drops=("seed",) if generation.seed is not None else (),
-        )
+        """Sounds have no form; there is no seed; reasoning is taken back under its seal alone."""
+        parts = [part for message in messages for part in message.parts]
+        drops = ["seed"] if generation.seed is not None else []
+        if any(map(_is_unsealed, parts)):
+            drops.append("reasoning")
+        sounds = any(isinstance(part, Media) and part.kind == "audio" for part in parts)
+        return Fit(lacks=("audio",) if sounds else (), drops=tuple(drops))
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`; system messages become the one `system` text."""
@@ -134,7 +133,9 @@ class AnthropicCodec:
         body: dict[str, object] = {
             "model": request.vendor_model_id,
             "max_tokens": request.output_tokens_max,
-            "messages": [_message(m) for m in request.messages if m.role != "system"],
+            "messages": [
+                said for m in request.messages if m.role != "system" and (said := _message(m))
+            ],
             "stream": True,
         }
         system = "\n\n".join(m.text for m in request.messages if m.role == "system")
@@ -296,12 +297,17 @@ class AnthropicReader:
         events.append(event)
 
 
-def _message(message: Message) -> dict[str, object]:
-    """A message in the vendor's form: what tools answered is said by the user."""
+def _is_unsealed(part: Part) -> bool:
+    return isinstance(part, Reasoning) and not part.signature
+
+
+def _message(message: Message) -> dict[str, object] | None:
+    """A message in the vendor's form: what tools answered is said by the user. None: nothing is left."""
     role = "user" if message.role == "tool" else message.role
     if all(isinstance(part, Text) for part in message.parts):
         return {"role": role, "content": message.text}
-    return {"role": role, "content": [_block(part) for part in message.parts]}
+    blocks = [_block(part) for part in message.parts if not _is_unsealed(part)]
+    return {"role": role, "content": blocks} if blocks else None
 
 
 def _block(part: Part) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 Source: openai/openai-openapi, `CreateChatCompletionRequest` and
 `CreateChatCompletionStreamResponse`. Only the first choice. Reasoning in `reasoning_content` (DeepSeek,
-vLLM) or `reasoning` (OpenRouter, Groq); nobody takes it back, so earlier reasoning is left out.
+vLLM) or `reasoning` (OpenRouter, Groq); nobody takes it back.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +16,8 @@ from harmost.core.chat import (
     Generation,
     Media,
     Message,
+    Part,
+    Reasoning,
     Text,
     Tool,
     ToolCall,
@@ -78,7 +80,7 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    index: Annotated[int, msgspec.Meta(ge=0, lt=ANSWER_TOOL_CALLS_MAX)] = 0
+    index: Annotated[int, msgspec.Meta(ge=0, lt=ANSWER_TOOL_CALLS_MAX)] | None = None
     id: str | None = None
     function: _Function | None = None
 
@@ -116,9 +118,12 @@ class OpenAiCodec:
     """`POST /chat/completions`, streamed, with usage. The base URL ends with the API version."""
 
     def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
-        """A picture that the provider keeps, a sound or a document elsewhere, have no form."""
-        media = (p for m in messages for p in m.parts if isinstance(p, Media))
-        return Fit(lacks=tuple(dict.fromkeys(why for part in media if (why := _lack(part)))))
+        """A picture that the provider keeps, a sound or a document elsewhere, have no form.
+
+        Nor have reasoning and the mark of a result that the tool failed: they are left out.
+        """
+        parts = [part for message in messages for part in message.parts]
+        return Fit(lacks=_all(map(_lack, parts)), drops=_all(map(_drop, parts)))
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`."""
@@ -182,6 +187,7 @@ class OpenAiReader:
         self.over = False
         self.response_id = ""
         self._finish: FinishReason | None = None
+        self._calls = 0  # of tools, that have begun
 
     def take(self, data: bytes) -> list[Event]:
         """What one event of the stream means."""
@@ -229,12 +235,45 @@ class OpenAiReader:
         if choice.index != 0 or self.over:
             return
         if choice.delta is not None:
-            events += _said(choice.delta)
+            self._said(choice.delta, events)
         if choice.finish_reason in _GAVE_UP:
             self._end(broken(f"the provider gave up: `{choice.finish_reason}`"), events)
         elif choice.finish_reason is not None:
             # Self-hosted servers have reasons of their own for a whole answer, such as "eos".
             self._finish = _FINISH.get(choice.finish_reason, "stop")
+            # Where the call was asked for by name, OpenAI itself says "stop".
+            if self._calls and self._finish == "stop":
+                self._finish = "tool_calls"
+
+    def _said(self, delta: _Delta, events: list[Event]) -> None:
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            events.append(ReasoningDelta(text=reasoning))
+        text = delta.content or delta.refusal
+        if text:
+            events.append(TextDelta(text))
+        for call in delta.tool_calls or ():
+            if call.index is None and call.id and self._calls == ANSWER_TOOL_CALLS_MAX:
+                self._end(broken("the answer asks for more tools than can be read"), events)
+                return
+            function = call.function or _Function()
+            events.append(
+                ToolCallDelta(
+                    index=self._index(call),
+                    call_id=call.id or "",
+                    name=function.name or "",
+                    arguments=function.arguments or "",
+                )
+            )
+
+    def _index(self, call: _ToolCall) -> int:
+        """Which of the answer's calls it is of. Look-alikes that leave it out begin each with its id."""
+        if call.index is not None:
+            self._calls = max(self._calls, call.index + 1)
+            return call.index
+        if call.id or not self._calls:
+            self._calls += 1
+        return self._calls - 1
 
     def _usage(self, usage: ChatUsage, events: list[Event]) -> None:
         try:
@@ -249,23 +288,6 @@ class OpenAiReader:
     def _end(self, event: Event, events: list[Event]) -> None:
         self.over = True
         events.append(event)
-
-
-def _said(delta: _Delta) -> Iterator[Event]:
-    reasoning = delta.reasoning_content or delta.reasoning
-    if reasoning:
-        yield ReasoningDelta(text=reasoning)
-    text = delta.content or delta.refusal
-    if text:
-        yield TextDelta(text)
-    for call in delta.tool_calls or ():
-        function = call.function or _Function()
-        yield ToolCallDelta(
-            index=call.index,
-            call_id=call.id or "",
-            name=function.name or "",
-            arguments=function.arguments or "",
-        )
 
 
 def _messages(message: Message) -> Iterator[dict[str, object]]:
@@ -299,8 +321,20 @@ def _call(call: ToolCall) -> dict[str, object]:
     return {"id": call.call_id, "type": "function", "function": function}
 
 
-def _lack(media: Media) -> str:
+def _all(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _drop(part: Part) -> str:
+    if isinstance(part, Reasoning):
+        return "reasoning"
+    return "tool_result.is_error" if isinstance(part, ToolResult) and part.is_error else ""
+
+
+def _lack(media: Part) -> str:
     """What chat.completions has no form for."""
+    if not isinstance(media, Media):
+        return ""
     if media.kind == "image":
         return "image.file_id" if media.file_id else ""
     if media.uri:

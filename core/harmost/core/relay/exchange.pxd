@@ -30,6 +30,7 @@ cdef class AttemptExchange:
     cdef bint _shortened
     cdef readonly int64_t deltas
     cdef readonly int64_t text_bytes
+    cdef readonly int64_t reasoning_bytes
     cdef readonly int64_t output_tokens_max
     cdef public int64_t next_sequence
     cdef readonly str finish_reason

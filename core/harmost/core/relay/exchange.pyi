@@ -87,6 +87,9 @@ class AttemptExchange:
     def text_bytes(self) -> int:
         """Their size in UTF-8."""
     @property
+    def reasoning_bytes(self) -> int:
+        """How many of them show reasoning."""
+    @property
     def text(self) -> str:
         """All text that went on to the caller; empty unless `keep_text`."""
     @property

@@ -283,6 +283,7 @@ cdef class AttemptExchange:
         cdef bytes text = (<str>delta.text).encode()
         if not self._fits(PyBytes_GET_SIZE(text)):
             return
+        self.reasoning_bytes += PyBytes_GET_SIZE(text)
         reasoning = bytes_field(REASONING_TEXT_TAG, text) + bytes_field(SIGNATURE_TAG, delta.signature)
         self._frame(DELTA_TAG, bytes_field(REASONING_TAG, reasoning), 0, NULL, 0)
         if self._kept is not None:
