@@ -71,7 +71,7 @@ async def test_breaking_out_cancels_the_call(address: str, key: str, router: Any
             if isinstance(event, Delta):
                 break
         async with asyncio.timeout(5):
-            await router.cancelled.wait()
+            assert await router.cancelled.wait()
 
 
 async def test_leaving_the_block_cancels_the_call(address: str, key: str, router: Any) -> None:
@@ -79,7 +79,7 @@ async def test_leaving_the_block_cancels_the_call(address: str, key: str, router
         async with client.stream("endless", "hi") as stream:
             await anext(stream)
         async with asyncio.timeout(5):
-            await router.cancelled.wait()
+            assert await router.cancelled.wait()
 
 
 async def test_a_stream_that_breaks_raises_and_is_not_replayed(

@@ -45,7 +45,7 @@ async def test_breaking_out_cancels_the_call(address: str, key: str, router: Any
 
     client = await asyncio.to_thread(call)
     async with asyncio.timeout(5):
-        await router.cancelled.wait()
+        assert await router.cancelled.wait()
     client.close()
 
 

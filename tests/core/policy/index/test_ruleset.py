@@ -79,6 +79,7 @@ def test_bytes_that_are_not_ours_are_refused_or_read() -> None:
     dice = Random(7)
     cases = policy_cases.rule_cases(dice, 5)
     good = compile_policies(policy_cases.documents(cases), generation=1).written()
+    were_read = were_refused = 0
     for _ in range(effort(300, ci=20_000, nightly=200_000)):
         data = bytearray(good)
         for _ in range(dice.choice((1, 1, 2, 20))):
@@ -87,8 +88,12 @@ def test_bytes_that_are_not_ours_are_refused_or_read() -> None:
         try:
             engine = read_engine(bytes(data), generation=1)
         except InvalidInput:
+            were_refused += 1
             continue
-        engine.decide({"request.tenant": "acme"}, [], now_s=0)
+        were_read += 1
+        assert engine.decide({"request.tenant": "acme"}, [], now_s=0).snapshot_generation == 1
+    assert were_read
+    assert were_refused
 
 
 def test_a_generation_is_compiled_the_same_from_what_the_one_before_left() -> None:
