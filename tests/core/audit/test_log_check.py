@@ -152,6 +152,11 @@ def test_a_stranger_in_the_folder_is_named(small: dict[str, bytes]) -> None:
         assert named({**small, path: b"x"}) == [(path, -1)]
 
 
+@pytest.mark.parametrize("path", ["tile/0/00²", "tile/²/000", "tile/0/000.p/²", "tile/३/000"])
+def test_a_name_in_foreign_digits_is_a_stranger(path: str, small: dict[str, bytes]) -> None:
+    assert named({**small, path: b"x"}) == [(path, -1)]
+
+
 def test_what_was_written_behind_the_head_is_left_alone(small: dict[str, bytes]) -> None:
     assert named({**small, "tile/0/000.p/12": b"not signed yet", "tile/0/001": b"nor this"}) == []
 

@@ -63,6 +63,29 @@ def test_a_log_that_did_not_only_grow_is_found(copy: Path, tmp_path: Path) -> No
     assert "entries were taken away, or it is another log" in done.output
 
 
+def test_a_log_written_anew_is_found_though_the_smaller_tree_was_taken_away(
+    copy: Path, tmp_path: Path
+) -> None:
+    anew = written_log(tmp_path / "anew", [[b"else"], *([entry(n)] for n in range(1, 6))])
+    for path in anew.glob("tile/*/000.p/4"):
+        path.unlink()
+    done = verify(anew, "--key", KEY, "--since", copy / "checkpoint")
+    assert done.exit_code == 1
+    assert "the first 4 entries are not those that" in done.output
+    same = written_log(tmp_path / "same", [[entry(n)] for n in range(6)])
+    for path in same.glob("tile/*/000.p/4"):
+        path.unlink()
+    assert verify(same, "--key", KEY, "--since", copy / "checkpoint").exit_code == 0
+
+
+def test_growth_that_cannot_be_told_is_no_growth(copy: Path, tmp_path: Path) -> None:
+    log = written_log(tmp_path / "log6", [[entry(n)] for n in range(6)])
+    (log / "tile/0/000.p/6").unlink()
+    done = verify(log, "--key", KEY, "--since", copy / "checkpoint")
+    assert done.exit_code == 1
+    assert "it cannot be told whether the log grew" in done.output
+
+
 def test_a_receipt_is_proven_alone(tmp_path: Path) -> None:
     log = Sequencer(DirectoryStorage(tmp_path / "log"), [signer()])
     log.open(size=0, root=EMPTY_ROOT, waiting=[])

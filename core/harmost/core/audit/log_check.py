@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from harmost.core.audit.checkpoint import Checkpoint
 from harmost.core.audit.leaf import read_entry
-from harmost.core.audit.merkle import leaf_hash, root_of
+from harmost.core.audit.merkle import ProofRefused, check_consistency, leaf_hash, root_of
 from harmost.core.audit.tiles import (
     CHECKPOINT_PATH,
     TILE_WIDTH,
     Damaged,
     Tile,
     TileReader,
+    consistency_proof,
     levels,
     read_bundle,
     read_tile,
@@ -24,7 +25,7 @@ from harmost.core.audit.tiles import (
 )
 from harmost.core.errors import InvalidInput
 
-__all__ = ["Finding", "LogCheck", "check_copies", "check_log"]
+__all__ = ["Finding", "LogCheck", "check_copies", "check_grown", "check_log"]
 
 FINDINGS_MAX = 100
 
@@ -102,6 +103,32 @@ def check_copies(read: TileReader, check: LogCheck, paths: Iterable[str]) -> Non
         except Damaged as error:
             message = error.message
         check.tell(path, tile.number * TILE_WIDTH if tile.level <= 0 else -1, message)
+
+
+def check_grown(read: TileReader, check: LogCheck, before: Checkpoint, *, name: str) -> None:
+    """Hold the log against `before`, an earlier head, which `name` names: that it has only grown since.
+
+    Asks for tiles of the head that was proven and no others: those of the smaller tree may be gone.
+    """
+    head = check.head
+    if before.origin != head.origin or before.size > head.size:
+        message = (
+            f"`{name}` is of `{before.origin}` with {before.size} entries, and the log is "
+            f"`{head.origin}` with {head.size}: entries were taken away, or it is another log"
+        )
+    else:
+        try:
+            if before.size:
+                proof = consistency_proof(read, size_1=before.size, size_2=head.size)
+                check_consistency(
+                    before.size, head.size, proof=proof, root_1=before.root, root_2=head.root
+                )
+            return
+        except ProofRefused:
+            message = f"the first {before.size} entries are not those that `{name}` signed"
+        except Damaged as error:
+            message = f"it cannot be told whether the log grew from `{name}`: {error.message}"
+    check.tell(name, -1, message)
 
 
 def _with_true_edge(read: TileReader, check: LogCheck) -> TileReader | None:
@@ -259,11 +286,12 @@ def _tile_at(path: str) -> Tile | None:
     """The tile that is kept at `path`; None: no tile is."""
     parts = path.split("/")
     width = TILE_WIDTH
-    if len(parts) > 3 and parts[-2].endswith(".p") and parts[-1].isdigit():
+    if len(parts) > 3 and parts[-2].endswith(".p") and parts[-1].isdecimal():
         width = int(parts.pop())
         parts[-1] = parts[-1].removesuffix(".p")
     digits = "".join(part.removeprefix("x") for part in parts[2:])
-    if len(parts) < 3 or not digits.isdigit() or not (parts[1].isdigit() or parts[1] == "entries"):
+    kind = parts[1] if len(parts) > 2 else ""
+    if not digits.isdecimal() or not (kind.isdecimal() or kind == "entries"):
         return None
-    tile = Tile(-1 if parts[1] == "entries" else int(parts[1]), int(digits), width)
+    tile = Tile(-1 if kind == "entries" else int(kind), int(digits), width)
     return tile if tile.path == path and 0 < width <= TILE_WIDTH else None

@@ -1,7 +1,7 @@
 """`harmost audit verify`: prove a log's copy, or a receipt, with nothing but the log's public key."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +109,7 @@ def _verify_log(
     as_json: bool,
 ) -> None:
     from harmost.core.audit.checkpoint import open_checkpoint
-    from harmost.core.audit.log_check import check_copies, check_log
+    from harmost.core.audit.log_check import check_copies, check_grown, check_log
     from harmost.core.audit.tiles import CHECKPOINT_PATH
     from harmost.services.audit.storage import open_storage
     from harmost.services.cli.output import progress
@@ -127,37 +127,9 @@ def _verify_log(
     if "://" not in where:
         check_copies(storage.read, check, _files(Path(where)))
     if since is not None:
-        _check_since(since, verifiers, check, storage.read)
+        before, _ = open_checkpoint(since.read_bytes(), verifiers)
+        check_grown(storage.read, check, before, name=str(since))
     _tell_log(where, check, vouched, as_json=as_json)
-
-
-def _check_since(
-    path: Path,
-    verifiers: "list[NoteVerifier]",
-    check: "LogCheck",
-    read: Callable[[str], bytes | None],
-) -> None:
-    from harmost.core.audit.checkpoint import open_checkpoint
-    from harmost.core.audit.tiles import Damaged, tree_root
-
-    before, _ = open_checkpoint(path.read_bytes(), verifiers)
-    head = check.head
-    if before.origin != head.origin or before.size > head.size:
-        check.tell(
-            str(path),
-            -1,
-            f"`{path}` is of `{before.origin}` with {before.size} entries, and the log is "
-            f"`{head.origin}` with {head.size}: entries were taken away, or it is another log",
-        )
-        return
-    try:
-        root = tree_root(read, before.size)
-    except Damaged:
-        return  # told already
-    if root != before.root:
-        check.tell(
-            str(path), -1, f"the first {before.size} entries are not those that `{path}` signed"
-        )
 
 
 def _verify_receipt(
