@@ -44,6 +44,7 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
         ("base_url: http://h, region: US, regions: {US: http://x}", "`regions` names `US`, which `base_url` is in"),
         ("base_url: http://h, regions: {" + ", ".join(f"r{n}: http://x" for n in range(65)) + "}", "`regions` has 65 entries, more than 64"),
         ("base_url: http://h, retention_days: -1", "`retention_days` -1"),
+        ("base_url: http://h, api_version: '1'", "codec `openai` has one `api_version`: remove it"),
         ("base_url: http://h, usage_path: usage", "`usage_path` is no path"),
     ],
 )  # fmt: skip

@@ -1,18 +1,48 @@
-"""Finds a codec by the name that a `Provider` document gives."""
+"""Finds the codec of a `Provider` document. A codec that is added is added here, and to `ProviderSpec.codec`."""
 
-from harmost.core.errors import NotFound
+from collections.abc import Callable
+from functools import lru_cache
+
+from harmost.core.errors import InvalidInput, NotFound
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.openai import OpenAiCodec
+from harmost.core.resources.kinds import ProviderSpec
 
-__all__ = ["CODECS", "codec"]
-
-CODECS: dict[str, Codec] = {"openai": OpenAiCodec(), "anthropic": AnthropicCodec()}
+__all__ = ["CODECS", "codec", "codec_of"]
 
 
+def _only(made: Callable[[], Codec]) -> Callable[[ProviderSpec], Codec]:
+    """The codec of a format that has one version."""
+
+    def make(spec: ProviderSpec) -> Codec:
+        if spec.api_version:
+            raise InvalidInput(f"codec `{spec.codec}` has one `api_version`: remove it")
+        return made()
+
+    return make
+
+
+# How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
+CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
+    "openai": _only(OpenAiCodec),
+    "anthropic": _only(AnthropicCodec),
+}
+
+
+@lru_cache(maxsize=64)
 def codec(name: str) -> Codec:
-    """The codec called `name`; one instance serves every attempt, since codecs hold no state."""
+    """The codec called `name` as a document makes it that says no more; for reading answers, it is any's."""
     try:
-        return CODECS[name]
+        make = CODECS[name]
     except KeyError:
         raise NotFound(f"no codec is called `{name}`: use one of {', '.join(CODECS)}") from None
+    return make(ProviderSpec(codec=name, base_url=""))  # type: ignore[arg-type]  # pyright: ignore
+
+
+def codec_of(spec: ProviderSpec) -> Codec:
+    """The codec for requests to the provider that `spec` describes; it holds no state.
+
+    InvalidInput where `spec` says what its format does not know: documents are checked for it.
+    """
+    return CODECS[spec.codec](spec)

@@ -66,10 +66,12 @@ class ProviderSpec(Strict, frozen=True):
     `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
     is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
     and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
+    `api_version` is the vendor's, where its format has several; empty: the codec's usual one.
     """
 
     codec: Literal["openai", "anthropic"]
     base_url: str
+    api_version: str = ""
     region: str = ""
     regions: dict[str, str] = {}
     credentials: str = ""

@@ -14,6 +14,7 @@ from harmost.core.policy.cel.library import Library, read_library
 from harmost.core.policy.compile import PolicyCompiler
 from harmost.core.policy.engine import Engine, read_engine
 from harmost.core.policy.rules import PoliciesRefused
+from harmost.core.providers.registry import codec_of
 from harmost.core.resources.candidates import CandidateTable
 from harmost.core.resources.dump import content_digest, dump
 from harmost.core.resources.keys import expires_s, key_id, verify
@@ -118,6 +119,7 @@ def compile_snapshot(
         engine = read_engine(written.rules, generation=generation)
         conditions = read_library(written.conditions)
     steps = _steps(catalog, by_key, conditions, problems)
+    _check_codecs(catalog, by_key, problems)
     prices = _prices(catalog, by_key, problems)
     problems.raise_any()
     assert engine is not None  # INVARIANT: without problems, it compiled.
@@ -202,6 +204,16 @@ def _steps(
                 )
                 problems.add(place, f"step `{error.step}`: {error.message}")
     return steps
+
+
+def _check_codecs(
+    catalog: Catalog, by_key: Mapping[tuple[str, str], ParsedDocument], problems: Problems
+) -> None:
+    for name, provider in catalog.providers.items():
+        try:
+            codec_of(provider.spec)
+        except InvalidInput as refused:
+            problems.add(by_key["Provider", name].where("spec"), refused.message)
 
 
 def _prices(

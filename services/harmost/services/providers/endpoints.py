@@ -12,7 +12,7 @@ import msgspec
 
 from harmost.core.errors import NotFound, NotPossibleNow
 from harmost.core.providers.codec import Codec
-from harmost.core.providers.registry import codec
+from harmost.core.providers.registry import codec_of
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.services.providers.credentials import secret
 
@@ -43,7 +43,7 @@ class Endpoint:
             key, fault = secret(spec.credentials, environment=environment), ""
         except NotPossibleNow as error:
             key, fault = "", error.message
-        format_ = codec(spec.codec)
+        format_ = codec_of(spec)
         headers = {
             **{header.lower(): value for header, value in spec.headers.items()},
             **format_.auth_headers(key),

@@ -23,7 +23,7 @@ from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.redact import redact_json
 from harmost.core.privacy.scan import find
 from harmost.core.providers.codec import Fit
-from harmost.core.providers.registry import codec
+from harmost.core.providers.registry import codec_of
 from harmost.core.resources.kinds import ModelSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing import fit
@@ -297,7 +297,7 @@ def asked(
 def _fit(turn: Turn, model: str, snapshot: CompiledSnapshot) -> Fit:
     catalog = snapshot.catalog
     provider = catalog.providers[catalog.models[model].spec.provider].spec
-    return codec(provider.codec).fit(turn.messages, turn.generation)
+    return codec_of(provider).fit(turn.messages, turn.generation)
 
 
 def _unfit(
