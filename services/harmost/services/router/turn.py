@@ -120,7 +120,8 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 
 
 def _asks_nothing_more(generation: Generation) -> bool:
-    return generation.seed is None and not (
+    numbers = (generation.temperature_permille, generation.top_p_permille, generation.seed)
+    return numbers == (None, None, None) and not (
         generation.tools or generation.output_schema_json or generation.reasoning_effort
     )
 
