@@ -20,7 +20,7 @@ Marked = TypeVar("Marked", bound=msgspec.Struct)
 
 def marks(messages: Sequence[Message], generation: Generation) -> list[CacheTtl]:
     """How long each mark asks for, in the order of the prompt: tools, system messages, the others."""
-    found = [tool.cache for tool in generation.tools]
+    found: list[CacheTtl] = [tool.cache for tool in generation.tools]
     for said in (True, False):
         found += [
             part.cache
