@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from harmost.core.chat import CacheTtl, Generation, Message, Reasoning
+from harmost.core.chat import CacheTtl, Generation, Message, Part, Reasoning, Tool
 
 __all__ = ["MARKS_MAX", "marks", "with_marks_that_fit"]
 
@@ -20,16 +20,10 @@ Marked = TypeVar("Marked", bound=msgspec.Struct)
 
 def marks(messages: Sequence[Message], generation: Generation) -> list[CacheTtl]:
     """How long each mark asks for, in the order of the prompt: tools, system messages, the others."""
-    found: list[CacheTtl] = [tool.cache for tool in generation.tools]
-    for said in (True, False):
-        found += [
-            part.cache
-            for message in messages
-            if (message.role == "system") is said
-            for part in message.parts
-            if not isinstance(part, Reasoning)
-        ]
-    return [ttl for ttl in found if ttl]
+    system = (part for m in messages if m.role == "system" for part in m.parts)
+    others = (part for m in messages if m.role != "system" for part in m.parts)
+    marked: tuple[Tool | Part, ...] = (*generation.tools, *system, *others)
+    return [each.cache for each in marked if not isinstance(each, Reasoning) and each.cache]
 
 
 def with_marks_that_fit(
