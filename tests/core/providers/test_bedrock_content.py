@@ -266,7 +266,7 @@ def test_a_service_tier() -> None:
     [
         ({"seed": 7}, ("seed",)),
         ({"temperature_permille": 1000}, ()),
-        ({"temperature_permille": 1001}, ("temperature",)),
+        ({"temperature_permille": 1001}, ("temperature_permille",)),
         ({"reasoning_effort": "none"}, ("reasoning_effort",)),
         (
             {"tools": (WEATHER,), "tool_choice": ToolChoice(one_at_a_time=True)},
@@ -293,3 +293,29 @@ def test_reasoning_without_a_seal_of_this_vendor_is_left_out_and_told(seal: byte
 def test_a_key_is_a_bearer_token() -> None:
     assert CODEC.auth_headers("k") == {"authorization": "Bearer k"}
     assert CODEC.auth_headers("") == {}
+
+
+def test_marks_are_points_behind_what_they_cover() -> None:
+    messages = (
+        Message("system", (Text("law", cache="1h"), Text("more"))),
+        Message("user", (Text("hi", cache="5m"), Text("there"))),
+        Message("assistant", (ToolCall("c", "weather", "{}", cache="5m"),)),
+        Message("tool", (ToolResult("c", "rain"),)),
+    )
+    tools = (Tool("weather", cache="1h"), Tool("plain"))
+    said = body(messages, tools=tools)
+    hour, five = ({"cachePoint": {"type": "default", **ttl}} for ttl in ({"ttl": "1h"}, {}))
+    assert said["system"] == [{"text": "law"}, hour, {"text": "more"}]
+    assert said["messages"][0]["content"] == [{"text": "hi"}, five, {"text": "there"}]
+    assert said["messages"][1]["content"][1:] == [five]
+    assert said["toolConfig"]["tools"][1] == hour
+    assert CODEC.fit(messages, Generation(tools=tools)) == Fit()
+
+
+def test_marks_that_are_too_many_are_left_out_and_told() -> None:
+    messages = (Message("user", tuple(Text(str(n), cache="5m") for n in range(5))),)
+    assert CODEC.fit(messages, Generation()) == Fit(drops=("cache",))
+    blocks = body(messages)["messages"][0]["content"]
+    assert [block.get("text", "mark") for block in blocks] == [
+        "0", "1", "mark", "2", "mark", "3", "mark", "4", "mark",
+    ]  # fmt: skip

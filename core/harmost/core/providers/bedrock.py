@@ -117,7 +117,7 @@ class _Frame(msgspec.Struct, rename="camel"):
     content_block_stop: _Piece | None = None
     message_stop: _Stop | None = None
     metadata: _Metadata | None = None
-    exception: dict[str, Any] | None = None
+    exception: dict[str, dict[str, Any]] | None = None
 
 
 _frame_decoder = msgspec.json.Decoder(_Frame)
@@ -163,12 +163,11 @@ class BedrockCodec:
 
 
 def _error(
-    name: object, said: object, *, status: int = 0, after_s: float | None = None
+    name: object, said: Mapping[str, Any], *, status: int = 0, after_s: float | None = None
 ) -> ProviderError:
     """What an exception means: `name` may have a namespace before it and a URL behind it."""
     bare = name.partition(":")[0].rpartition("#")[2] if isinstance(name, str) else ""
-    fields: Mapping[str, Any] = said if isinstance(said, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-    message = fields.get("message") or fields.get("Message")
+    message = said.get("message") or said.get("Message")
     error = stated(
         {"code": bare, "message": message} if bare or message else None,
         kinds={},
@@ -246,8 +245,8 @@ class BedrockReader:
         elif frame.metadata is not None:
             self._report(frame.metadata.usage, events)
         elif frame.exception is not None:
-            name, said = next(iter(frame.exception.items()), ("", None))
-            self._end(_error(name, said), events)
+            name = next(iter(frame.exception), "")
+            self._end(_error(name, frame.exception.get(name, {})), events)
 
     def _begun(self, index: int, block: _Block, events: list[Event]) -> None:
         tool = block.tool_use

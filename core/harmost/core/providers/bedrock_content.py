@@ -25,6 +25,7 @@ from harmost.core.chat import (
 )
 from harmost.core.providers.codec import Fit, UpstreamRequest
 from harmost.core.providers.failures import UNREADABLE
+from harmost.core.providers.marks import with_marks_that_fit
 
 __all__ = ["body", "fit"]
 
@@ -71,7 +72,8 @@ def fit(messages: Sequence[Message], generation: Generation) -> Fit:
 
     Media go inline or from S3, in the formats that it names. Calls and results are taken only
     together with tools. There is no seed, no effort `none` and no temperature above 1, nor a choice of
-    `none` or one at a time; reasoning is taken back under its seal alone.
+    `none` or one at a time; reasoning is taken back under its seal alone. Marks that do not fit are left
+    out (marks.py).
     """
     parts = [part for message in messages for part in message.parts]
     lacks = [_lack(part) for part in parts if isinstance(part, Media)]
@@ -79,7 +81,7 @@ def fit(messages: Sequence[Message], generation: Generation) -> Fit:
         lacks.append("tool_call")
     drops = {
         "seed": generation.seed is not None,
-        "temperature": (generation.temperature_permille or 0) > _TEMPERATURE_PERMILLE_MAX,
+        "temperature_permille": (generation.temperature_permille or 0) > _TEMPERATURE_PERMILLE_MAX,
         "reasoning_effort": generation.reasoning_effort == "none",
         "tool_choice": bool(generation.tools)
         and generation.tool_choice.mode == "none"
@@ -88,6 +90,7 @@ def fit(messages: Sequence[Message], generation: Generation) -> Fit:
         and generation.tool_choice.mode != "none"
         and generation.tool_choice.one_at_a_time,
         "reasoning": any(map(_is_unsealed, parts)),
+        "cache": with_marks_that_fit(messages, generation)[2],
     }
     return Fit(
         lacks=tuple(dict.fromkeys(filter(None, lacks))),
@@ -97,16 +100,15 @@ def fit(messages: Sequence[Message], generation: Generation) -> Fit:
 
 def body(request: UpstreamRequest) -> dict[str, object]:
     """The body of the request, before it is JSON."""
-    generation = request.generation
+    messages, generation, _ = with_marks_that_fit(request.messages, request.generation)
     wire: dict[str, object] = {
-        "messages": _messages(request.messages),
+        "messages": _messages(messages),
         "inferenceConfig": _inference_config(request.output_tokens_max, generation),
     }
-    system = [{"text": m.text} for m in request.messages if m.role == "system" and m.text]
-    if system:
+    if system := [block for m in messages if m.role == "system" for block in _system(m)]:
         wire["system"] = system
     # Without tools none can be called, which is what the choice `none` means.
-    if generation.tools and (generation.tool_choice.mode != "none" or _has_calls(request.messages)):
+    if generation.tools and (generation.tool_choice.mode != "none" or _has_calls(messages)):
         wire["toolConfig"] = _tool_config(generation.tools, generation.tool_choice)
     if config := _output_config(generation):
         wire["outputConfig"] = config
@@ -141,7 +143,9 @@ def _output_config(generation: Generation) -> dict[str, object]:
 
 
 def _tool_config(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, object]:
-    config: dict[str, object] = {"tools": [_tool(tool) for tool in tools]}
+    config: dict[str, object] = {
+        "tools": [wire for tool in tools for wire in (_tool(tool), *_mark(tool))]
+    }
     match choice.mode:
         case "required":
             config["toolChoice"] = {"any": {}}
@@ -158,6 +162,27 @@ def _tool(tool: Tool) -> dict[str, object]:
     if tool.description:
         wire["description"] = tool.description
     return {"toolSpec": wire}
+
+
+def _mark(marked: Part | Tool) -> Iterator[dict[str, object]]:
+    """The block behind `marked` that ends what is to be cached; five minutes are what is usual."""
+    if not isinstance(marked, Reasoning) and marked.cache:
+        ttl = {"ttl": "1h"} if marked.cache == "1h" else {}
+        yield {"cachePoint": {"type": "default", **ttl}}
+
+
+def _system(message: Message) -> Iterator[dict[str, object]]:
+    """The one text of `message`, or where there are marks, blocks that end at them."""
+    written = ""
+    for part in message.parts:
+        if isinstance(part, Text):
+            written += part.text
+            if part.cache and written:
+                yield {"text": written}
+                yield from _mark(part)
+                written = ""
+    if written:
+        yield {"text": written}
 
 
 def _messages(messages: Sequence[Message]) -> list[dict[str, object]]:
@@ -183,8 +208,9 @@ def _blocks(parts: Iterable[Part], document_numbers: Iterator[int]) -> Iterator[
     for part in parts:
         match part:
             case Text(text):
-                if text:  # an empty one is refused
-                    yield {"text": text}
+                if not text:  # it would be refused
+                    continue
+                yield {"text": text}
             case Media():
                 yield _media(part, document_numbers)
             case ToolCall(call_id, name, arguments_json):
@@ -200,6 +226,7 @@ def _blocks(parts: Iterable[Part], document_numbers: Iterator[int]) -> Iterator[
                 seal = signature.decode("ascii")
                 sealed = {"reasoningText": {"text": text, "signature": seal}}
                 yield {"reasoningContent": sealed if text else {"redactedContent": seal}}
+        yield from _mark(part)
 
 
 def _tool_result(result: ToolResult) -> dict[str, object]:
