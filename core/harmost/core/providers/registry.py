@@ -6,6 +6,7 @@ from functools import lru_cache
 from harmost.core.errors import InvalidInput, NotFound
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.codec import Codec
+from harmost.core.providers.cohere import CohereCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.resources.kinds import ProviderSpec
 
@@ -27,6 +28,7 @@ def _only(made: Callable[[], Codec]) -> Callable[[ProviderSpec], Codec]:
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
     "anthropic": _only(AnthropicCodec),
+    "cohere": _only(CohereCodec),
 }
 
 

@@ -49,7 +49,8 @@ __all__ = [
 
 # What each model of the snapshot costs now; None: not known.
 Prices: TypeAlias = Mapping[str, ModelPrice | None]
-_NO_WISHES = msgspec.structs.asdict(Generation())
+_NOTHING_MORE = Generation()
+_NO_WISHES = msgspec.structs.asdict(_NOTHING_MORE)
 # A denial travels in headers, of which clients take 8 KiB.
 OTHER_RULES_MAX = 8
 
@@ -120,9 +121,8 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 
 
 def _asks_nothing_more(generation: Generation) -> bool:
-    return generation.seed is None and not (
-        generation.tools or generation.output_schema_json or generation.reasoning_effort
-    )
+    """Than how long the answer may be, which every format can say."""
+    return msgspec.structs.replace(generation, output_tokens_max=0) == _NOTHING_MORE
 
 
 def _written(messages: Sequence[Message], generation: Generation) -> list[str]:
