@@ -158,9 +158,23 @@ class NotPossibleNow(HarmostError):
 
 
 class ProviderFailed(HarmostError):
-    """Every candidate model failed; `details` name the attempts."""
+    """Every candidate model failed, or one in the middle of its answer.
+
+    `details` hold `error_kinds`: how each failed, in the order they were tried, joined by commas.
+    `retry_after_s`: the shortest wait that a provider asked for; 0: none did.
+    """
 
     reason = "PROVIDER_FAILED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, details=details)
+        self.retry_after_s = retry_after_s
 
 
 class StepFailed(HarmostError):

@@ -1,5 +1,7 @@
 """What the domain says survives the wire, whole."""
 
+from typing import get_args
+
 import msgspec
 import pytest
 from google.protobuf.message import Message
@@ -16,6 +18,7 @@ from harmost.core.audit.rows import (
 )
 from harmost.core.errors import InvalidInput
 from harmost.core.policy.decision import Decision, Effect, Exclusion, Mode, Redaction, RuleHit
+from harmost.core.providers.codec import ProviderErrorKind
 from harmost.core.usage import TokenUsage
 from harmost.services.convert.attempt import attempt_from_proto, attempt_to_proto
 from harmost.services.convert.decision import (
@@ -95,6 +98,7 @@ attempts = st.builds(
     held_usd_nanos=nanos,
     provider_response_id=names,
     price_version=names,
+    error_kind=st.sampled_from(("", *get_args(ProviderErrorKind))),
 )
 outcomes = st.builds(Outcome, name=names, score_permille=st.integers(0, 1000), reported_at_ns=nanos)
 records = st.builds(
@@ -209,3 +213,8 @@ def test_a_remembered_decision_is_the_decision() -> None:
             told = decision_pb2.Decision.FromString(decision_to_bytes(decision))
             assert decision_from_proto(told) == decision
     assert decision_to_bytes.cache_info().currsize == DECISIONS_MAX
+
+
+def test_a_failure_of_a_newer_router_is_a_failure() -> None:
+    told = attempt_pb2.Attempt(outcome=attempt_pb2.ATTEMPT_OUTCOME_REJECTED, error_kind="zork")
+    assert attempt_from_proto(told).error_kind == "provider_error"

@@ -65,6 +65,15 @@ def test_rate_limit_says_when_to_retry_and_exhausted_budget_does_not() -> None:
     assert len(never.details) == 1
 
 
+def test_a_provider_that_asked_for_a_wait_is_waited_for() -> None:
+    asked = parsed(status_of(errors.ProviderFailed("no model answered", retry_after_s=7)))
+    silent = parsed(status_of(errors.ProviderFailed("no model answered")))
+    info = error_details_pb2.RetryInfo()
+    assert asked.details[1].Unpack(info)
+    assert info.retry_delay.ToMilliseconds() == 7_000
+    assert len(silent.details) == 1
+
+
 @pytest.mark.parametrize("count", [1, 49, 5000])
 def test_violations_are_named_within_what_a_header_holds(count: int) -> None:
     violations = [errors.Violation(f"a.yaml:{n}:1", "x" * 400) for n in range(count)]

@@ -177,6 +177,7 @@ def _attempt(message: attempt_pb2.Attempt) -> events.Attempt:
         total_ns=message.total_ns,
         step_index=message.step_index,
         provider_response_id=message.provider_response_id,
+        error_kind=message.error_kind,
     )
 
 

@@ -97,7 +97,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of one model: the unit of money."""
+    """One try of one model: the unit of money. `error_kind` is one word for what every vendor calls otherwise."""
 
     attempt_id: str
     model: str
@@ -111,6 +111,7 @@ class Attempt:
     total_ns: int
     step_index: int
     provider_response_id: str
+    error_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

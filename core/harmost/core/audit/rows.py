@@ -15,6 +15,7 @@ import msgspec
 
 from harmost.core.budget.price import ModelPrice
 from harmost.core.policy.decision import Decision
+from harmost.core.providers.codec import ProviderErrorKind
 from harmost.core.usage import TokenUsage
 
 __all__ = [
@@ -76,7 +77,7 @@ class AttemptSummary(_Stored, frozen=True):
     `vendor_model_id` and `output_tokens_max` are what the provider was asked for; `finish_reason` is
     one of core/chat.py, "" where the answer has no end. `region` is where it was called, as its
     model's or provider's document says. `estimated_input_tokens` is what was expected before it was
-    sent; 0: nothing was.
+    sent; 0: nothing was. `error_kind` says which of the provider's failures `error` is.
     """
 
     attempt_id: str
@@ -98,6 +99,7 @@ class AttemptSummary(_Stored, frozen=True):
     finish_reason: str = ""
     output_tokens_max: int = 0
     estimated_input_tokens: int = 0
+    error_kind: ProviderErrorKind | Literal[""] = ""
 
 
 class Outcome(_Stored, frozen=True):

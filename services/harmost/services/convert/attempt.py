@@ -1,9 +1,11 @@
 """`AttemptSummary` and its proto."""
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 from harmost.common.v1 import attempt_pb2
 from harmost.core.audit.rows import AttemptOutcome, AttemptSummary
+from harmost.core.providers.codec import ProviderErrorKind
 from harmost.services.convert.enums import literal
 from harmost.services.convert.forms import form_of
 from harmost.services.convert.times import time_from_proto
@@ -27,12 +29,19 @@ OUTCOMES: Mapping[AttemptOutcome, "attempt_pb2.AttemptOutcome.ValueType"] = {
 }
 _OUTCOME_NAMES: Mapping[int, AttemptOutcome] = {number: name for name, number in OUTCOMES.items()}
 
+_KINDS: Mapping[str, ProviderErrorKind] = {kind: kind for kind in get_args(ProviderErrorKind)}
+
 ATTEMPT = form_of(
     attempt_pb2.Attempt,
     AttemptSummary,
     names={"started_at": "started_at_ns"},
     how={"outcome": OUTCOMES, "usage": USAGE},
 )
+
+
+def _kind(name: str) -> ProviderErrorKind | Literal[""]:
+    """Of a Router that knows more of them: it failed, and no more is said."""
+    return _KINDS.get(name) or ("provider_error" if name else "")
 
 
 def attempt_to_proto(attempt: AttemptSummary) -> attempt_pb2.Attempt:
@@ -62,4 +71,5 @@ def attempt_from_proto(attempt: attempt_pb2.Attempt, *, field: str = "attempt") 
         output_tokens_max=attempt.output_tokens_max,
         region=attempt.region,
         estimated_input_tokens=attempt.estimated_input_tokens,
+        error_kind=_kind(attempt.error_kind),
     )

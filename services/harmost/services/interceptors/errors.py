@@ -42,12 +42,15 @@ VIOLATION_CHARS_MAX = 300
 DETAILS_BYTES_MAX = 5_000
 
 
+_WITH_RETRY = errors.RateLimited | errors.ServiceUnavailable | errors.ProviderFailed
+
+
 def status_of(error: errors.HarmostError) -> grpc.Status:
     """The rich status of `error`: ErrorInfo always, BadRequest and RetryInfo where they apply."""
     details = [_packed(_error_info(error))]
     if isinstance(error, errors.InvalidInput) and error.violations:
         details.append(_packed(_bad_request(error)))
-    if isinstance(error, errors.RateLimited | errors.ServiceUnavailable) and error.retry_after_s:
+    if isinstance(error, _WITH_RETRY) and error.retry_after_s:
         details.append(_packed(_retry_info(error.retry_after_s)))
     status: grpc.Status = rpc_status.to_status(  # pyright: ignore[reportUnknownMemberType]
         status_pb2.Status(

@@ -449,6 +449,7 @@ class Attempt:
             provider=plan.endpoint.name,
             outcome=self.outcome,
             error=error.message if error is not None else "",
+            error_kind=error.kind if error is not None else "",
             usage=usage,
             cost_usd_nanos=amount.usd_nanos if amount is not None else 0,
             started_at_ns=self.started_ns,

@@ -46,6 +46,7 @@ from harmost.services.convert.record import RECORD
 from harmost.services.providers.endpoints import Endpoints
 from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
+from harmost.services.router.failures import none_left
 from harmost.services.router.listeners import Listener
 from harmost.services.router.purse import Purse
 from harmost.services.router.stats import Stats
@@ -273,7 +274,7 @@ class Mission:
             if failure.kind not in HOPS:
                 break
         try:
-            raise self._none_left(failed, refused)
+            raise none_left(failed, refused)
         finally:
             refused = None  # this frame is in its traceback
 
@@ -353,20 +354,6 @@ class Mission:
             finish_reason=exchange.finish_reason or "provider_broke",
         )
         return self._last
-
-    def _none_left(
-        self, failed: list[Attempt], refused: BudgetExhausted | RateLimited | None
-    ) -> BudgetExhausted | RateLimited | ProviderFailed:
-        if refused is not None and not failed:
-            return refused
-        tries = "; ".join(
-            f"`{attempt.plan.model}`: {attempt.exchange.error.message}"
-            for attempt in failed
-            if attempt.exchange.error is not None
-        )
-        if refused is not None:
-            tries += f"; no budget for another: {refused.message}"
-        return ProviderFailed(f"no model answered: {tries}")
 
     # --- record -----------------------------------------------------------------------------------
 

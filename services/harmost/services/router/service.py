@@ -16,7 +16,7 @@ import grpc
 
 from harmost.core.audit.rows import Outcome, OutcomeReported
 from harmost.core.chat import Call, Part
-from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, ProviderFailed, Unsupported
+from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, Unsupported
 from harmost.core.limits import INPUT_BYTES_MAX
 from harmost.core.otel.context import TraceContext, trace_context
 from harmost.core.policy.revocations import killed
@@ -28,6 +28,7 @@ from harmost.services.router.admission import InFlight
 from harmost.services.router.content import AnyChatRequest, input_bytes
 from harmost.services.router.convert import call_of, chat_response
 from harmost.services.router.events import Finished
+from harmost.services.router.failures import raise_if_broken
 from harmost.services.router.listeners import Listener, Nobody, listening
 from harmost.services.router.listing import model_info, profile_info
 from harmost.services.router.mission import Mission, MissionTools
@@ -175,7 +176,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             del request
             self._missions.begin(mission, principal)
             finished = await mission.run(listener)
-            _raise_if_broken(finished)
+            raise_if_broken(finished)
             return mission.parts, finished
         finally:
             if mission is not None:
@@ -283,16 +284,6 @@ def _shared(principal_tenant: str, owner: str) -> bool:
 
 def _digest(request: AnyChatRequest) -> bytes:
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-
-
-def _raise_if_broken(finished: Finished) -> None:
-    """A half answer must not pass for a whole one: its stream ends with an error, after `finished`."""
-    if finished.finish_reason == "provider_broke":
-        attempts = finished.record.attempts
-        raise ProviderFailed(
-            f"`{finished.model}` broke off in the middle of its answer: {attempts[-1].error}",
-            details={"record_id": finished.record.record_id},
-        )
 
 
 def _page(names: list[str], page_size: int, page_token: str) -> tuple[list[str], str]:

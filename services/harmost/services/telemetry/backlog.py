@@ -52,12 +52,13 @@ class Backlog:
         self._destination = destination
         self._records_max = records_max
 
-    def begin(self) -> None:
-        """Begin with what comes from now on, where this destination is new."""
+    def begin(self) -> int:
+        """Begin with what comes from now on, where this destination is new; how many it gave up so far."""
         self._connection.execute(
             "INSERT INTO exports VALUES (?, ?, 0) ON CONFLICT DO NOTHING",
             (self._destination, self._newest()),
         )
+        return self._cursor()[1]
 
     def waiting(self, items_max: int) -> Waiting:
         """The next records, at most `items_max`; what is beyond the bound is given up first."""

@@ -59,6 +59,7 @@ class Stage:
         batch_records: int = 100,
         sampler: str = "always_on",
         timeout_s: float = 5.0,
+        delay_s: float = 0.01,
         **endpoint: Any,
     ) -> AsyncIterator[Exporter]:
         whole = f"{self.there.http_url}/v1/traces"
@@ -76,7 +77,7 @@ class Stage:
                 maker=SpanMaker("v1.41", Vendors()),
                 sampler=sampler_of(sampler, ""),
                 batch_records=batch_records,
-                delay_s=0.01,
+                delay_s=delay_s,
                 backoff_max_s=0.05,
             )
             async with exporter.running(self.worker.write):
@@ -127,6 +128,47 @@ async def test_what_is_sampled_out_is_counted_and_done_with(stage: Stage) -> Non
         await stage.until(lambda: exporter.stats.exported == 6)
     assert stage.told() == ["r5"]
     assert exporter.stats.sampled_out == 5
+
+
+async def test_what_is_sampled_out_counts_once_however_often_a_batch_is_sent(stage: Stage) -> None:
+    async def refuse(_: Any, context: Any) -> None:
+        if stage.there.calls < 4:
+            await aborted(context, grpc.StatusCode.UNAVAILABLE)
+
+    stage.there.behave = refuse
+    await stage.take(5)
+    await stage.take(1, status="failed", reason="PROVIDER_FAILED")
+    async with stage.exporting(sampler="always_off") as exporter:
+        await stage.until(lambda: exporter.stats.exported == 6)
+    assert (exporter.stats.failures, exporter.stats.sampled_out) == (3, 5)
+
+
+async def test_a_backlog_is_caught_up_without_delay_by_a_collector_that_takes_little_at_once(
+    stage: Stage,
+) -> None:
+    async def bound(request: Any, context: Any) -> None:
+        if len(request.resource_spans[0].scope_spans[0].spans) > 30:
+            await aborted(context, grpc.StatusCode.INVALID_ARGUMENT)
+
+    stage.there.behave = bound
+    await stage.take(60)
+    async with stage.exporting(delay_s=600.0, batch_records=20) as exporter:
+        await stage.until(lambda: exporter.stats.exported == 60)
+    assert stage.told() == expected(60)
+
+
+async def test_the_first_records_that_are_given_up_are_named_and_none_twice(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.take(15)
+    async with stage.exporting(records_max=10) as exporter:
+        await stage.until(lambda: exporter.stats.exported == 10)
+    async with stage.exporting(records_max=10) as exporter:
+        assert exporter.stats.dropped == 5
+        await stage.take(1)
+        await stage.until(lambda: exporter.stats.exported == 1)
+    named = [each.message for each in caplog.records if "are given up" in each.message]
+    assert named == ["5 records are given up, unexported: otlp is too far behind"]
 
 
 async def test_a_collector_that_is_down_is_waited_for_and_nothing_is_lost(stage: Stage) -> None:
@@ -308,6 +350,27 @@ async def test_spans_that_it_refuses_of_a_batch_that_it_takes_are_counted(stage:
     stage.there.behave = part
     await stage.take(1)
     async with stage.exporting() as exporter:
+        await stage.until(lambda: exporter.stats.exported == 1)
+    assert (exporter.stats.refused_spans, stage.there.calls) == (2, 1)
+
+
+async def test_an_http_answer_that_comes_in_pieces_is_read_whole(stage: Stage) -> None:
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 2
+    answer.partial_success.error_message = "two are too old"
+    whole = answer.SerializeToString()
+
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for at in range(len(whole)):
+            await response.write(whole[at : at + 1])
+            await asyncio.sleep(0.001)
+        return response
+
+    stage.there.behave_http = trickle
+    await stage.take(1)
+    async with stage.exporting("http/protobuf") as exporter:
         await stage.until(lambda: exporter.stats.exported == 1)
     assert (exporter.stats.refused_spans, stage.there.calls) == (2, 1)
 

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otlp_receiver import attributes_of
 
+from harmost.common.v1 import attempt_pb2
 from harmost.core.audit.rows import AttemptOutcome, AttemptSummary, MissionStatus, RecordSummary
 from harmost.core.otel.context import parent_of
 from harmost.core.otel.conventions import ATTRIBUTES, CONVENTIONS, Conventions, names
@@ -13,6 +14,7 @@ from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.usage import TokenUsage
 from harmost.services.convert.record import record_to_proto
+from harmost.services.telemetry.otel.outcomes import error_type
 from harmost.services.telemetry.otel.spans import SpanMaker
 from harmost.services.telemetry.otel.vendors import Vendors
 
@@ -272,3 +274,11 @@ def test_a_provider_that_is_gone_by_now_is_called_as_its_document_was() -> None:
     told = attributes_of(span)
     assert told["gen_ai.provider.name"] == "gone"
     assert "server.address" not in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("auth", "auth"), ("zork", "rejected"), ("", "rejected")]
+)
+def test_a_failure_is_told_by_its_kind_where_that_is_known(kind: str, told: str) -> None:
+    failed = attempt_pb2.Attempt(outcome=attempt_pb2.ATTEMPT_OUTCOME_REJECTED, error_kind=kind)
+    assert error_type(failed) == told

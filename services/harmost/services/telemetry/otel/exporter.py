@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -53,6 +53,14 @@ class ExporterStats:
         self.failures = 0
 
 
+class _Made(NamedTuple):
+    """What a batch is as spans. `sampled_out` and `untellable` are records without any."""
+
+    spans: list[Span]
+    sampled_out: int
+    untellable: int
+
+
 class Exporter:
     """Exports while it runs."""
 
@@ -85,7 +93,7 @@ class Exporter:
 
         `in_store` runs a job in the store's thread.
         """
-        await in_store(self._backlog.begin)
+        self.stats.dropped = await in_store(self._backlog.begin)
         async with asyncio.TaskGroup() as tasks:
             exporting = tasks.create_task(
                 self._export_forever(in_store), name=f"telemetry.export.{self.destination}"
@@ -99,7 +107,7 @@ class Exporter:
         backoff_s = least_s = min(BACKOFF_MIN_S, self._backoff_max_s)
         while True:
             try:
-                whole = await self._export(in_store)
+                more = await self._export(in_store)
             except TryAgain as error:
                 await self._wait(error, backoff_s)
                 backoff_s = min(backoff_s * 2, self._backoff_max_s)
@@ -109,7 +117,7 @@ class Exporter:
             else:
                 backoff_s = least_s
                 # Without delay where more waits: what is behind is to be caught up.
-                await asyncio.sleep(0 if whole else self._delay_s)
+                await asyncio.sleep(0 if more else self._delay_s)
 
     async def _wait(self, error: TryAgain, backoff_s: float) -> None:
         if not self._troubled:  # once, not at each try: a collector may be down for hours
@@ -121,19 +129,22 @@ class Exporter:
         await asyncio.sleep(max(error.after_s or 0, backoff_s * random.uniform(0.5, 1.0)))
 
     async def _export(self, in_store: InStore) -> bool:
-        """Export one batch; whether it was a whole one. Raises `TryAgain`."""
+        """Export one batch; whether more waits. Raises `TryAgain`."""
         waiting: Waiting = await in_store(partial(self._backlog.waiting, self._batch_records))
         self._tell_dropped(waiting.dropped)
         self.stats.backlog = waiting.behind + len(waiting.records)
         if not waiting.records:
             return False
-        spans = await self._spans(waiting.records)
-        if spans and not await self._sent(spans, len(waiting.records)):
+        made = await self._spans(waiting.records)
+        if made.spans and not await self._sent(made.spans, len(waiting.records)):
             return True  # again, with fewer
         await in_store(partial(self._backlog.done, waiting))
         self.stats.backlog = waiting.behind
+        # Only now: a batch may be sent many times, and counts once.
         self.stats.exported += len(waiting.records)
-        return len(waiting.records) == self._batch_records_max
+        self.stats.sampled_out += made.sampled_out
+        self.stats.refused_spans += made.untellable
+        return waiting.behind > 0
 
     async def _sent(self, spans: Sequence[Span], records: int) -> bool:
         """Whether `spans` are done with: taken, or never to be."""
@@ -158,20 +169,25 @@ class Exporter:
         self._batch_records = min(self._batch_records * 2, self._batch_records_max)
         return True
 
-    async def _spans(self, stored: Sequence[bytes]) -> list[Span]:
+    async def _spans(self, stored: Sequence[bytes]) -> _Made:
         spans: list[Span] = []
+        sampled_out = untellable = 0
         for count, data in enumerate(stored, 1):
             if count % RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                spans += self._spans_of(telemetry_pb2.Record.FromString(data))
+                told = self._spans_of(telemetry_pb2.Record.FromString(data))
             except (DecodeError, LookupError, ValueError):
                 # Of a Router that is newer, or lies: it may not hold up the others.
                 log.exception("a record cannot be told as spans: it is left out")
-                self.stats.refused_spans += 1
-        return spans
+                untellable += 1
+            else:
+                spans += told or ()
+                sampled_out += told is None
+        return _Made(spans, sampled_out, untellable)
 
-    def _spans_of(self, record: telemetry_pb2.Record) -> list[Span]:
+    def _spans_of(self, record: telemetry_pb2.Record) -> list[Span] | None:
+        """None: it is sampled out."""
         parent = parent_of(record.traceparent)
         if self._sampler.keeps(
             remarkable=is_remarkable(record),
@@ -180,11 +196,10 @@ class Exporter:
             parent=parent,
         ):
             return self._maker.spans(record, parent)
-        self.stats.sampled_out += 1
-        return []
+        return None
 
     def _tell_dropped(self, dropped: int) -> None:
-        if dropped > self.stats.dropped and self.stats.dropped:
+        if dropped > self.stats.dropped:
             log.warning(
                 "%d records are given up, unexported: %s is too far behind",
                 dropped - self.stats.dropped,

@@ -158,7 +158,7 @@ async def _http(endpoint: Endpoint, signal: str) -> AsyncGenerator[Sender]:
                     headers=headers,
                     allow_redirects=False,  # headers are secrets of this address
                 ) as response:
-                    content = await response.content.read(ANSWER_BYTES_MAX)
+                    content = await _bounded_body(response.content)
                     status, retry_after = response.status, response.headers.get("retry-after", "")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 told = str(error)[:TOLD_CHARS_MAX] or "it does not answer in time"
@@ -166,6 +166,15 @@ async def _http(endpoint: Endpoint, signal: str) -> AsyncGenerator[Sender]:
             _check_http(status, retry_after, content, answer())
 
         yield send
+
+
+async def _bounded_body(stream: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for piece in stream.iter_any():
+        body += piece[: ANSWER_BYTES_MAX - len(body)]
+        if len(body) >= ANSWER_BYTES_MAX:
+            break
+    return bytes(body)
 
 
 def _check_http(status: int, retry_after: str, content: bytes, answer: Response) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import get_args
 
 from harmost.common.v1 import attempt_pb2
 from harmost.core import errors
+from harmost.core.providers.codec import ProviderErrorKind
 from harmost.services.interceptors.errors import STATUS_CODES
 from harmost.telemetry.v1 import telemetry_pb2
 
@@ -57,6 +59,9 @@ _NO_ERROR = frozenset(
 )
 
 
+_KINDS = frozenset(get_args(ProviderErrorKind))
+
+
 def grpc_status(record: telemetry_pb2.Record) -> str:
     """The status that the caller got, by name."""
     if record.status == telemetry_pb2.RECORD_STATUS_COMPLETED:
@@ -65,9 +70,13 @@ def grpc_status(record: telemetry_pb2.Record) -> str:
 
 
 def error_type(of: telemetry_pb2.Record | attempt_pb2.Attempt) -> str:
-    """The stable reason of a record that did not complete, the outcome of such an attempt; else ""."""
+    """The stable reason of a record that did not complete; of such an attempt how its provider failed,
+    or its outcome; else ""."""
     if isinstance(of, attempt_pb2.Attempt):
-        return "" if of.outcome in _NO_ERROR else OUTCOME_NAMES[of.outcome]
+        if of.outcome in _NO_ERROR:
+            return ""
+        # Only words that are known: each is a series of its own.
+        return of.error_kind if of.error_kind in _KINDS else OUTCOME_NAMES[of.outcome]
     if of.status == telemetry_pb2.RECORD_STATUS_COMPLETED:
         return ""
     return of.reason or STATUS_NAMES[of.status].upper()
