@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from fakes.cohere.fake import KEY, UNOFFERED, CohereFake
-
 from harmost.core.resources.kinds import ProviderSpec
 
 __all__ = ["ENVIRONMENT", "FAKE", "MODEL", "UNOFFERED", "spec"]

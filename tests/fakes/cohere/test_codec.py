@@ -3,12 +3,12 @@
 import random
 
 import pytest
+from official_body import PNG, WEATHER
+
 from fakes.ask import ask
 from fakes.cohere import ENVIRONMENT, MODEL, spec
 from fakes.cohere.fake import CohereFake
 from fakes.serve import Answer, Call, serving
-from official_body import PNG, WEATHER
-
 from harmost.core.chat import (
     Generation,
     Media,

@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import cohere
 import pytest
-from fakes.cohere import MODEL
-from fakes.cohere.fake import KEY, CohereFake
-from fakes.serve import Answer, Call, Reply, Seen, serving
+from cohere.core.api_error import ApiError
+from cohere.core.http_sse import SSEError
 from official_body import PNG
 from pydantic import BaseModel
 
-import cohere
-from cohere.core.api_error import ApiError
-from cohere.core.http_sse import SSEError
+from fakes.cohere import MODEL
+from fakes.cohere.fake import KEY, CohereFake
+from fakes.serve import Answer, Call, Reply, Seen, serving
 
 ASKED = [{"role": "user", "content": "hello"}]
 WEATHER = {

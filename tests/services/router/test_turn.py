@@ -2,13 +2,13 @@
 
 import pytest
 
-from harmost.core.chat import Call, Message
+from harmost.core.chat import Call, Generation, Message
 from harmost.core.errors import PolicyDenied
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
 from harmost.core.tokens.calibration import Calibration
-from harmost.services.router.turn import OTHER_RULES_MAX, choose, classify, denied, merged
+from harmost.services.router.turn import OTHER_RULES_MAX, asked, choose, classify, denied, merged
 
 HIT = RuleHit(policy="p", rule="a", effect="redact")
 OTHER = RuleHit(policy="p", rule="b", effect="deny", mode="warn")
@@ -83,6 +83,16 @@ metadata: {name: dear}
 spec: {provider: vendor, vendor_model_id: dear, price: {input: "5", output: "5"}}
 ---
 apiVersion: harmost.dev/v1
+kind: Provider
+metadata: {name: cool}
+spec: {codec: cohere, base_url: "https://api.example.com"}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: cool}
+spec: {provider: cool, vendor_model_id: cool, price: {input: "1", output: "1"}}
+---
+apiVersion: harmost.dev/v1
 kind: MissionProfile
 metadata: {name: capped}
 spec: {models: [dear, cheap], cost: {usd_per_1k_tokens_max: "0.003"}}
@@ -126,3 +136,19 @@ def test_the_lower_of_profile_ceiling_and_policy_cap_holds(snapshot: CompiledSna
     assert left(snapshot, "capped", 9_000_000) == ("cheap",)  # a cap never raises the ceiling
     with pytest.raises(PolicyDenied, match="`cheap`: an attempt would cost"):
         left(snapshot, "capped", 500_000)
+
+
+def test_how_words_alone_are_sampled_is_a_wish_that_may_be_left_out(
+    snapshot: CompiledSnapshot,
+) -> None:
+    call = Call(
+        profile="free",
+        messages=(Message.of("user", "hi"),),
+        tenant="acme",
+        principal="app",
+        generation=Generation(temperature_permille=1_500),
+    )
+    (step,) = snapshot.steps["free"]
+    turn = classify(call, step, {})
+    assert asked(turn, step, "cheap", snapshot) == (call.generation, ())
+    assert asked(turn, step, "cool", snapshot) == (Generation(), ("temperature_permille",))
