@@ -197,6 +197,7 @@ def test_content_without_a_form_is_told(part: Any, fit: Fit) -> None:
     [
         ({"temperature_permille": 1_001}, Fit(drops=("temperature_permille",)), "temperature"),
         ({"temperature_permille": 1_000}, Fit(), ""),
+        ({"tools": (Tool("f", cache="5m"),)}, Fit(drops=("cache",)), ""),
         ({"top_p_permille": 9}, Fit(drops=("top_p_permille",)), "p"),
         ({"top_p_permille": 995}, Fit(drops=("top_p_permille",)), "p"),
         ({"stop": ("a",) * 5}, Fit(), ""),

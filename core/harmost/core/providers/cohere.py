@@ -38,6 +38,7 @@ from harmost.core.providers.codec import (
 )
 from harmost.core.providers.failures import UNREADABLE, broken, failure, retry_after_s, stated
 from harmost.core.providers.functions import function_call, function_tool, media_url
+from harmost.core.providers.marks import marks
 from harmost.core.providers.usage.cohere import CohereUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -129,6 +130,8 @@ class CohereCodec:
             drops.append("top_p_permille")
         if generation.tools and generation.tool_choice.one_at_a_time:
             drops.append("tool_choice.one_at_a_time")
+        if marks(messages, generation):
+            drops.append("cache")  # it caches by itself
         return Fit(lacks=tuple(dict.fromkeys(lacks)), drops=tuple(dict.fromkeys(drops)))
 
     def request(self, request: UpstreamRequest) -> HttpRequest:

@@ -102,7 +102,9 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
         generation=generation,
         modalities=tuple(fit.modalities(messages)),
         words_alone=_asks_nothing_more(generation)
-        and all(type(part) is Text for message in messages for part in message.parts),
+        and all(
+            type(part) is Text and not part.cache for message in messages for part in message.parts
+        ),
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
         shape=Shape(written),
     )
@@ -219,7 +221,10 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
             output_schema_json=json_text(generation.output_schema_json),
             tools=tuple(
                 Tool(
-                    text(tool.name), text(tool.description), json_text(tool.parameters_schema_json)
+                    text(tool.name),
+                    text(tool.description),
+                    json_text(tool.parameters_schema_json),
+                    tool.cache,
                 )
                 for tool in generation.tools
             ),
