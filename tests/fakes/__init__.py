@@ -1,1 +1,1 @@
-"""Fakes of vendors. A package, so that `fakes.cohere` and the vendor's own `cohere` stay two modules."""
+"""Servers that answer as vendors do, one package a vendor; what they share is beside them."""
