@@ -222,6 +222,8 @@ class _Connections:
         app = ASGIWrapper(self._answer)
         try:
             await TCPServer(app, loop, self._config, self._context, {}, reader, writer)  # type: ignore[arg-type]
+        except asyncio.CancelledError:
+            pass  # by `close`; asyncio.streams would complain of a task that ends so
         finally:
             del self._writers[peer]
             self._tasks.discard(task)
