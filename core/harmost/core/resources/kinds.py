@@ -73,7 +73,7 @@ class ProviderSpec(Strict, frozen=True):
     `api_version` is the vendor's, where its format has several; empty: the codec's usual one.
     """
 
-    codec: Literal["openai", "anthropic", "bedrock"]
+    codec: Literal["openai", "anthropic", "bedrock", "cohere"]
     base_url: str
     api_version: str = ""
     region: str = ""
@@ -163,6 +163,9 @@ class ModelSpec(Strict, frozen=True):
     of your own for rules. `media_tokens_max`: the most input tokens that one "image", "audio" or "file"
     can become; without it one is denied under a hard budget.
     `server_tools`: what the provider does on its own with every call of this model, such as a search.
+    `certifications`: words such as "iso-27001", of your own, for rules and people. From the UTC day
+    `deprecated_on` the vendor advises against it, from `retires_on` it does not answer: whoever calls
+    it then, or shortly before, is warned and told of `replacement`, another `Model` document.
     """
 
     provider: str
@@ -178,7 +181,11 @@ class ModelSpec(Strict, frozen=True):
     tokenizer: str = ""
     server_tools: dict[str, ServerTool] = {}
     quality: dict[str, int] = {}
-    status: Literal["active", "canary", "retired"] = "active"
+    certifications: tuple[str, ...] = ()
+    status: Literal["active", "canary", "deprecated", "retired"] = "active"
+    deprecated_on: str = ""
+    retires_on: str = ""
+    replacement: str = ""
 
 
 class Output(Strict, frozen=True):
