@@ -6,6 +6,7 @@ from functools import lru_cache
 from harmost.core.errors import InvalidInput, NotFound
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.codec import Codec
+from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.resources.kinds import ProviderSpec
 
@@ -23,10 +24,18 @@ def _only(made: Callable[[], Codec]) -> Callable[[ProviderSpec], Codec]:
     return make
 
 
+def _gemini(spec: ProviderSpec) -> Codec:
+    """Vertex is where the address names a project."""
+    if spec.api_version:
+        raise InvalidInput("codec `gemini` has its version in `base_url`: remove `api_version`")
+    return GeminiCodec(vertex="/projects/" in spec.base_url, files_url=spec.base_url.rstrip("/"))
+
+
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
     "anthropic": _only(AnthropicCodec),
+    "gemini": _gemini,
 }
 
 

@@ -39,6 +39,8 @@ cdef class AttemptExchange:
     cdef readonly object error
 
     cpdef receive(self, bytes data)
+    cpdef finish(self)
+    cdef bytes _framed(self)
     cdef int _read(self) except -1
     cdef int _take_event(self) except -1
     cdef int _take_slowly(self) except -1

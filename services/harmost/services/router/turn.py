@@ -121,7 +121,10 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 
 def _asks_nothing_more(generation: Generation) -> bool:
     return generation.seed is None and not (
-        generation.tools or generation.output_schema_json or generation.reasoning_effort
+        generation.stop
+        or generation.tools
+        or generation.output_schema_json
+        or generation.reasoning_effort
     )
 
 
