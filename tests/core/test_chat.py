@@ -32,6 +32,17 @@ def test_a_result_still_names_its_call_when_both_are_rewritten() -> None:
     )
 
 
+def test_marks_stay_when_what_they_stand_on_is_rewritten() -> None:
+    marked = (
+        Text("a", "5m"),
+        Media(kind="image", uri="https://example.com/a", cache="1h"),
+        ToolCall("a", "a", "{}", "5m"),
+        ToolResult("a", "a", cache="1h"),
+    )
+    parts = Message("user", marked).rewritten(str.upper, str.upper).parts
+    assert [getattr(part, "cache", None) for part in parts] == ["5m", "1h", "5m", "1h"]
+
+
 def test_its_text_is_its_words_alone() -> None:
     assert Message("assistant", (*ALL, Text("b"))).text == "ab"
     assert Message.of("user", "hi").parts == (Text("hi"),)

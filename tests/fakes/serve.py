@@ -192,14 +192,14 @@ async def serving(fake: Fake, *, tls_folder: Path | None = None) -> AsyncIterato
     if tls_folder is not None:
         config.certfile = config.keyfile = str(certificate(tls_folder, "127.0.0.1"))
         context = config.create_ssl_context()
-    server = await asyncio.start_server(
-        _Connections(fake, config).take, "127.0.0.1", 0, ssl=context
-    )
+    connections = _Connections(fake, config)
+    server = await asyncio.start_server(connections.take, "127.0.0.1", 0, ssl=context)
     scheme = "http" if context is None else "https"
     try:
         yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await connections.close()
 
 
 class _Connections:
@@ -209,17 +209,32 @@ class _Connections:
         self._fake, self._config = fake, config
         self._context = WorkerContext(None)
         self._writers: dict[object, asyncio.StreamWriter] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
         peer = writer.get_extra_info("peername")
         self._writers[peer] = writer
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         loop = asyncio.get_running_loop()
         app = ASGIWrapper(self._answer)
         try:
             await TCPServer(app, loop, self._config, self._context, {}, reader, writer)  # type: ignore[arg-type]
+        except asyncio.CancelledError:
+            pass  # by `close`; asyncio.streams would complain of a task that ends so
         finally:
             del self._writers[peer]
+            self._tasks.discard(task)
+            writer.close()
+
+    async def close(self) -> None:
+        """End them all."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         try:

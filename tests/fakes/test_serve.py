@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+
 from fakes.ask import ask
 from fakes.serve import Fake, Reply, Seen, serving
-
 from harmost.core.chat import Text
 from harmost.core.resources.kinds import ProviderSpec
 

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 __all__ = [
+    "CacheTtl",
     "Call",
     "Claims",
     "FinishReason",
@@ -27,6 +28,9 @@ __all__ = [
 MessageRole = Literal["system", "user", "assistant", "tool"]
 MediaKind = Literal["image", "audio", "file"]
 ReasoningEffort = Literal["", "none", "low", "medium", "high"]
+# A mark: the prompt up to here, this included, shall be kept by the provider for so long; "": no mark.
+# The prompt's order is tools, system messages, the others.
+CacheTtl = Literal["", "5m", "1h"]
 
 FinishReason = Literal[
     "stop",
@@ -42,6 +46,7 @@ class Text(msgspec.Struct, frozen=True):
     """Words."""
 
     text: str
+    cache: CacheTtl = ""
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +57,7 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes = b""
     uri: str = ""  # that the provider fetches
     file_id: str = ""  # that the provider keeps
+    cache: CacheTtl = ""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -60,6 +66,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     call_id: str
     name: str
     arguments_json: str
+    cache: CacheTtl = ""
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -68,6 +75,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     call_id: str
     content: str
     is_error: bool = False
+    cache: CacheTtl = ""
 
 
 class Reasoning(msgspec.Struct, frozen=True):
@@ -120,12 +128,14 @@ class Message(msgspec.Struct, frozen=True):
 def _rewritten(part: Part, text: Callable[[str], str], json: Callable[[str], str]) -> Part:
     match part:
         case Text():
-            return Text(text(part.text))
+            return Text(text(part.text), part.cache)
         case ToolCall():
             # A result names its call: what is replaced is replaced alike in both.
-            return ToolCall(text(part.call_id), text(part.name), json(part.arguments_json))
+            call_id, name = text(part.call_id), text(part.name)
+            return ToolCall(call_id, name, json(part.arguments_json), part.cache)
         case ToolResult():
-            return ToolResult(text(part.call_id), text(part.content), part.is_error)
+            call_id, content = text(part.call_id), text(part.content)
+            return ToolResult(call_id, content, part.is_error, part.cache)
         case Reasoning():
             words = text(part.text)
             # A seal on other words than these would be refused.
@@ -140,6 +150,7 @@ class Tool(msgspec.Struct, frozen=True):
     name: str
     description: str = ""
     parameters_schema_json: str = '{"type":"object"}'
+    cache: CacheTtl = ""
 
 
 class ToolChoice(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from harmost.core.chat import (
     ToolResult,
 )
 from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
-from harmost.core.providers.anthropic import AnthropicCodec
+from harmost.core.providers.anthropic import VERSIONS, AnthropicCodec
 from harmost.core.providers.codec import (
     Ended,
     Event,
@@ -31,6 +31,7 @@ from harmost.core.providers.codec import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
+    UpstreamRequest,
 )
 
 CODEC = AnthropicCodec()
@@ -160,6 +161,74 @@ def test_reasoning_can_be_turned_off() -> None:
     asked = body(reasoning_effort="none")
     assert asked["thinking"] == {"type": "disabled"}
     assert "output_config" not in asked
+
+
+MINUTES = {"type": "ephemeral", "ttl": "5m"}
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+
+
+def test_marks_are_said_where_they_stand() -> None:
+    call = Message("assistant", (Text("see"), ToolCall("c1", "weather", "{}", "5m")))
+    said = body(
+        (
+            Message.of("system", "of the profile"),
+            Message("system", (Text("rules"), Text(" and law", "1h"), Text("today"))),
+            Message(
+                "user", (Text("hi", "1h"), Media(kind="image", data=PNG, media_type="image/png"))
+            ),
+            call,
+            Message("tool", (ToolResult("c1", "rain"),)),
+        ),
+        tools=(Tool("now", cache="1h"), WEATHER),
+    )
+    assert said["system"] == [
+        {"type": "text", "text": "of the profile\n\nrules and law", "cache_control": HOUR},
+        {"type": "text", "text": "today"},
+    ]
+    assert said["messages"][0]["content"][0] == {
+        "type": "text",
+        "text": "hi",
+        "cache_control": HOUR,
+    }
+    assert said["messages"][1]["content"][1]["cache_control"] == MINUTES
+    assert [tool.get("cache_control") for tool in said["tools"]] == [HOUR, None]
+    assert str(said).count("cache_control") == 4
+
+
+def test_of_more_than_four_marks_the_last_are_said_and_it_is_told() -> None:
+    asked = Message("user", tuple(Text(str(n), "5m") for n in range(6)))
+    (message,) = body((asked,))["messages"]
+    marked = [block["text"] for block in message["content"] if "cache_control" in block]
+    assert marked == ["2", "3", "4", "5"]
+    assert CODEC.fit((asked,), Generation()) == Fit(drops=("cache",))
+    four = Message("user", asked.parts[:4])
+    assert CODEC.fit((four,), Generation()) == Fit()
+
+
+LATER = AnthropicCodec(VERSIONS[1])
+
+
+def test_the_later_version_takes_no_sampling_and_it_is_told() -> None:
+    wishes = {"temperature_permille": 700, "top_p_permille": 900}
+    said = official_body(LATER, OFFICIAL, **wishes)
+    assert said.keys() == {"model", "max_tokens", "messages", "stream"}
+    hello = (Message.of("user", "hi"),)
+    assert LATER.fit(hello, Generation(**wishes)) == Fit(drops=tuple(wishes))  # type: ignore[arg-type]
+    assert LATER.fit(hello, Generation(temperature_permille=0)).drops == ("temperature_permille",)
+    assert CODEC.fit(hello, Generation(**wishes)) == Fit()  # type: ignore[arg-type]
+
+
+def test_each_version_names_itself_and_has_its_own_header_for_the_key() -> None:
+    request = UpstreamRequest(
+        vendor_model_id="m", messages=(Message.of("user", "hi"),), output_tokens_max=9
+    )
+    codecs = (CODEC, LATER)
+    assert [c.request(request).headers["anthropic-version"] for c in codecs] == list(VERSIONS)
+    assert [c.auth_headers("k") for c in codecs] == [
+        {"x-api-key": "k"},
+        {"authorization": "Bearer k"},
+    ]
+    assert [c.auth_headers("") for c in codecs] == [{}, {}]
 
 
 def frame(kind: str, **fields: Any) -> bytes:

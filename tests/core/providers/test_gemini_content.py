@@ -185,6 +185,8 @@ def test_what_there_is_no_form_for_is_left_out_and_told() -> None:
     assert STUDIO.fit(HI, Generation(**wishes)) == Fit(
         drops=("seed", "stop", "tool_choice.one_at_a_time")
     )
+    marked = (Message("user", (Text("hi", cache="5m"),)),)
+    assert STUDIO.fit(marked, Generation()) == Fit(drops=("cache",))
     assert STUDIO.fit(HI, Generation(seed=-(2**31), stop=tuple("abcde"))) == Fit()
 
 

@@ -45,12 +45,20 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
         ("base_url: http://h, regions: {" + ", ".join(f"r{n}: http://x" for n in range(65)) + "}", "`regions` has 65 entries, more than 64"),
         ("base_url: http://h, retention_days: -1", "`retention_days` -1"),
         ("base_url: http://h, api_version: '1'", "codec `openai` has one `api_version`: remove it"),
+        ("codec: anthropic, base_url: http://h, api_version: '2024-01-01'", "codec `anthropic` does not speak `api_version` `2024-01-01`: use `2023-06-01` or `2026-10-21`"),
         ("base_url: http://h, usage_path: usage", "`usage_path` is no path"),
     ],
 )  # fmt: skip
 def test_provider(problems: Problems, document: Make, spec: str, expected: str) -> None:
-    (found,) = tell(problems, document, "Provider", f"{{codec: openai, {spec}}}")
+    said = spec if spec.startswith("codec:") else f"codec: openai, {spec}"
+    (found,) = tell(problems, document, "Provider", f"{{{said}}}")
     assert expected in found
+
+
+@pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
+def test_anthropic_has_two_versions(problems: Problems, document: Make, version: str) -> None:
+    spec = f"{{codec: anthropic, base_url: 'https://h', api_version: '{version}'}}"
+    assert tell(problems, document, "Provider", spec) == []
 
 
 def test_pings_can_be_left_out(problems: Problems, document: Make) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import msgspec
-from fakes.gemini.fake import KEY, MODEL, GeminiFake
 
+from fakes.gemini.fake import KEY, MODEL, GeminiFake
 from harmost.core.resources.kinds import ProviderSpec
 
 __all__ = ["ENVIRONMENT", "FAKE", "MODEL", "UNOFFERED", "spec"]

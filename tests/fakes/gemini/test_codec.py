@@ -3,14 +3,14 @@
 import random
 from types import ModuleType
 
+import pytest
+from official_body import PNG, WEATHER
+
 import fakes.gemini
 import fakes.vertex
-import pytest
 from fakes.ask import HELLO, Told, ask
 from fakes.gemini.fake import SIGNATURE, GeminiFake
 from fakes.serve import Answer, Call, Fault, serving
-from official_body import PNG, WEATHER
-
 from harmost.core.chat import Media, Message, Reasoning, Text, ToolCall, ToolChoice, ToolResult
 from harmost.core.usage import TokenUsage
 
@@ -185,7 +185,7 @@ async def test_a_fault_has_its_kind(
     assert told.error is not None
     assert told.error.kind == kind, told.error
     if fault == "throttled":
-        assert told.error.retry_after_s == (None if "retry_after" in vendor.UNOFFERED else 7)
+        assert told.error.retry_after_s == (None if "throttled" in vendor.UNOFFERED else 7)
     for secret in vendor.ENVIRONMENT.values():
         assert secret not in told.error.message
 

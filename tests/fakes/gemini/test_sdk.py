@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from google.oauth2.credentials import Credentials
+from official_body import PNG, WEATHER
+
 from fakes.gemini import MODEL
 from fakes.gemini.fake import KEY, SIGNATURE, GeminiFake
 from fakes.serve import Answer, Call, Fault, Reply, Seen, serving
 from fakes.vertex.fake import LOCATION, PROJECT, TOKEN, VertexFake
-from google.oauth2.credentials import Credentials
-from official_body import PNG, WEATHER
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class Aiohttp:DeprecationWarning")
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import msgspec
+
 from fakes.gemini.fake import MODEL
 from fakes.vertex.fake import LOCATION, PROJECT, TOKEN, VertexFake
-
 from harmost.core.resources.kinds import ProviderSpec
 
 __all__ = ["ENVIRONMENT", "FAKE", "MODEL", "UNOFFERED", "spec"]
@@ -14,8 +14,7 @@ FAKE = VertexFake
 ENVIRONMENT: Mapping[str, str] = {"VERTEX_TOKEN": TOKEN}
 # What the vendor has no form for, with where it says so.
 UNOFFERED: Mapping[str, str] = {
-    "retry_after": "cloud.google.com, Vertex AI, `Error code 429`: capacity is shared, wait and double",
-    "file_id": "googleapis, google/cloud/aiplatform/v1/content.proto: FileData has an address alone",
+    "throttled": "a delay: cloud.google.com, Vertex AI, `Error code 429`, tells to wait and to double",
 }
 
 

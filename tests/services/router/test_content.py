@@ -68,6 +68,41 @@ def test_every_kind_of_part_is_carried() -> None:
     )
 
 
+def hour() -> router_pb2.Cache:
+    return router_pb2.Cache(ttl=router_pb2.CACHE_TTL_ONE_HOUR)
+
+
+def test_marks_are_carried_on_every_part_that_takes_one_and_on_tools() -> None:
+    call, result = router_pb2.ToolCall(call_id="c", name="f"), router_pb2.ToolResult(call_id="c")
+    image = router_pb2.Media(media_type="image/png", data=b"x")
+    asked = router_pb2.ChatRequest(
+        messages=[
+            *request(
+                router_pb2.Part(text="a", cache={}),
+                router_pb2.Part(image=image, cache=hour()),
+            ).messages,
+            *request(router_pb2.Part(tool_call=call, cache=hour()), role=ASSISTANT).messages,
+            *request(router_pb2.Part(tool_result=result, cache=hour()), role=TOOL).messages,
+        ],
+        tools=[
+            router_pb2.Tool(name="f", cache={}),
+            router_pb2.Tool(name="g", parameters_schema_json="{}", cache=hour()),
+        ],
+    )
+    assert messages_of(asked) == (
+        Message(
+            "user",
+            (
+                Text("a", "5m"),
+                Media(kind="image", media_type="image/png", data=b"x", cache="1h"),
+            ),
+        ),
+        Message("assistant", (ToolCall("c", "f", "{}", "1h"),)),
+        Message("tool", (ToolResult("c", "", cache="1h"),)),
+    )
+    assert generation_of(asked).tools == (Tool("f", cache="5m"), Tool("g", "", "{}", "1h"))
+
+
 def test_no_escape_hides_what_arguments_say() -> None:
     call = router_pb2.ToolCall(
         name="f", arguments_json='{"to": "bob\\u0040example.com", "to2": 1e2}'
@@ -92,6 +127,17 @@ MEDIA = router_pb2.Media(media_type="image/png", data=b"x")
 @pytest.mark.parametrize(
     ("part", "role", "field"),
     [
+        (
+            router_pb2.Part(reasoning={"text": "hm"}, cache={}),
+            ASSISTANT,
+            "messages[0].parts[0].cache marks reasoning",
+        ),
+        (
+            router_pb2.Part(text=" \n", cache={}),
+            USER,
+            "messages[0].parts[0].cache marks a text without a word",
+        ),
+        (router_pb2.Part(cache={}), USER, "messages[0].parts[0] is empty"),
         (router_pb2.Part(image=MEDIA), ASSISTANT, "messages[0].parts[0].image is not said"),
         (router_pb2.Part(tool_call={}), USER, "messages[0].parts[0].tool_call is not said"),
         (router_pb2.Part(reasoning={}), USER, "messages[0].parts[0].reasoning is not said"),

@@ -2,13 +2,21 @@
 
 import pytest
 
-from harmost.core.chat import Call, Message
+from harmost.core.chat import Call, Generation, Message, Text, Tool
 from harmost.core.errors import PolicyDenied
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
 from harmost.core.resources.parse import Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
 from harmost.core.tokens.calibration import Calibration
-from harmost.services.router.turn import OTHER_RULES_MAX, choose, classify, denied, merged
+from harmost.services.router.turn import (
+    OTHER_RULES_MAX,
+    asked,
+    choose,
+    classify,
+    denied,
+    merged,
+    redact,
+)
 
 HIT = RuleHit(policy="p", rule="a", effect="redact")
 OTHER = RuleHit(policy="p", rule="b", effect="deny", mode="warn")
@@ -83,6 +91,16 @@ metadata: {name: dear}
 spec: {provider: vendor, vendor_model_id: dear, price: {input: "5", output: "5"}}
 ---
 apiVersion: harmost.dev/v1
+kind: Provider
+metadata: {name: later}
+spec: {codec: anthropic, api_version: "2026-10-21", base_url: "https://api.example.com"}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: later}
+spec: {provider: later, vendor_model_id: later, price: {input: "1", output: "1"}}
+---
+apiVersion: harmost.dev/v1
 kind: MissionProfile
 metadata: {name: capped}
 spec: {models: [dear, cheap], cost: {usd_per_1k_tokens_max: "0.003"}}
@@ -126,3 +144,48 @@ def test_the_lower_of_profile_ceiling_and_policy_cap_holds(snapshot: CompiledSna
     assert left(snapshot, "capped", 9_000_000) == ("cheap",)  # a cap never raises the ceiling
     with pytest.raises(PolicyDenied, match="`cheap`: an attempt would cost"):
         left(snapshot, "capped", 500_000)
+
+
+def call_of(*parts: Text, **generation: object) -> Call:
+    return Call(
+        profile="free",
+        messages=(Message("user", parts),),
+        tenant="acme",
+        principal="app",
+        generation=Generation(**generation),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "model", "left_out"),
+    [
+        (call_of(Text("hi"), temperature_permille=0), "later", ("temperature_permille",)),
+        (call_of(Text("hi"), top_p_permille=900), "later", ("top_p_permille",)),
+        (call_of(Text("hi"), temperature_permille=0), "cheap", ()),
+        (call_of(Text("hi", "5m")), "cheap", ("cache",)),
+        (call_of(Text("hi"), tools=(Tool("f", cache="1h"),)), "cheap", ("cache",)),
+        (call_of(*[Text("hi", "5m")] * 4), "later", ()),
+        (call_of(*[Text("hi", "5m")] * 5), "later", ("cache",)),
+    ],
+)
+def test_a_wish_that_a_format_lacks_is_left_out_and_told(
+    snapshot: CompiledSnapshot, call: Call, model: str, left_out: tuple[str, ...]
+) -> None:
+    (step,) = snapshot.steps["free"]
+    generation, told = asked(classify(call, step, {}), step, model, snapshot)
+    assert told == left_out
+    for name in set(left_out) & {"temperature_permille", "top_p_permille"}:
+        assert getattr(generation, name) is None
+
+
+def test_marks_stay_where_words_are_redacted(snapshot: CompiledSnapshot) -> None:
+    (step,) = snapshot.steps["free"]
+    tool = Tool("f", "ask bob@example.com", cache="1h")
+    turn = classify(call_of(Text("to bob@example.com", "5m"), tools=(tool,)), step, {})
+    what = Redaction(data_class="email", how="label")
+    redacted, decision = redact(turn, Decision(effect="allow", redactions=(what,)))
+    (part,) = redacted.messages[0].parts
+    assert isinstance(part, Text)
+    assert "bob" not in part.text + redacted.generation.tools[0].description
+    assert (part.cache, redacted.generation.tools[0].cache) == ("5m", "1h")
+    assert decision.redactions[0].spans == 2

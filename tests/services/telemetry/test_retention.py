@@ -157,3 +157,25 @@ def test_what_is_there_is_counted_at_the_start(tmp_path: Path, make_record: Any)
     with contextlib.closing(TelemetryStore(path, retention=Retention(records_max=1))) as store:
         assert prune_all(store, T0) == 3
         assert names(store) == ["r3"]
+
+
+@pytest.mark.parametrize("kept", [TEN_DAYS, Retention(usage_max=1, records_max=1)])
+def test_legal_hold_keeps_a_tenants_records_and_what_came_after(
+    kept: Retention, tmp_path: Path, make_record: Any
+) -> None:
+    held: list[str] | None = ["acme/legal"]
+    path = tmp_path / "t.db"
+    with contextlib.closing(TelemetryStore(path, retention=kept, held=lambda: held)) as store:
+        tenants = ("acme", "acme/legalistic", "acme/legal/x", "other")
+        records = (
+            make_record(f"r{n}", ("m", 1, 1), at_s=T0 + n, tenant=tenant)
+            for n, tenant in enumerate(tenants)
+        )
+        store.take(batch(*records))
+        prune_all(store, T0 + 99 * DAY_S)
+        assert names(store) == ["r3", "r2"]
+        held = None  # no documents are known
+        assert prune_all(store, T0 + 99 * DAY_S) == 0
+        held = []
+        assert prune_all(store, T0 + 99 * DAY_S) > 0
+        assert len(names(store)) <= 1

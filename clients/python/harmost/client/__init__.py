@@ -53,6 +53,7 @@ from harmost.client.events import (
     ToolCallDelta,
 )
 from harmost.client.parts import (
+    CacheTtl,
     Media,
     Part,
     Reasoning,
@@ -72,6 +73,7 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "BudgetExhausted",
+    "CacheTtl",
     "Cancelled",
     "ChatResult",
     "ChatStream",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
+    "CacheTtl",
     "Media",
     "Part",
     "Reasoning",
@@ -15,12 +16,16 @@ __all__ = [
     "ToolResult",
 ]
 
+# A mark: a provider that caches prompts shall keep this one up to here for so long; "": no mark.
+CacheTtl = Literal["", "5m", "1h"]
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """Words."""
 
     text: str
+    cache: CacheTtl = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class Media:
     data: bytes = b""
     uri: str = ""
     file_id: str = ""
+    cache: CacheTtl = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class ToolCall:
     call_id: str
     name: str
     arguments_json: str
+    cache: CacheTtl = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class ToolResult:
     call_id: str
     content: str
     is_error: bool = False
+    cache: CacheTtl = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class Tool:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
+    cache: CacheTtl = ""
 
 
 @dataclass(frozen=True, slots=True)

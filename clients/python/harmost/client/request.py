@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
 from harmost.client.parts import (
+    CacheTtl,
     Media,
     Part,
     Reasoning,
@@ -41,15 +42,20 @@ _CHOICES = {
     "none": router_pb2.TOOL_CHOICE_MODE_NONE,
     "required": router_pb2.TOOL_CHOICE_MODE_REQUIRED,
 }
+_TTLS: dict[str, router_pb2.CacheTtl.ValueType] = {
+    "5m": router_pb2.CACHE_TTL_FIVE_MINUTES,
+    "1h": router_pb2.CACHE_TTL_ONE_HOUR,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation: text, then further parts."""
+    """One message of a conversation: text, then further parts. `cache` marks the last of them."""
 
     role: Role
     text: str = ""
     parts: tuple[Part, ...] = ()
+    cache: CacheTtl = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +144,26 @@ def _message(message: Message) -> router_pb2.Message:
     if message.role not in ROLES:
         raise ValueError(f"role must be one of {', '.join(ROLES)}: `{message.role}`")
     parts = [*([Text(message.text)] if message.text or not message.parts else []), *message.parts]
-    return router_pb2.Message(role=ROLES[message.role], parts=[_part(part) for part in parts])
+    said = router_pb2.Message(role=ROLES[message.role], parts=[_part(part) for part in parts])
+    if message.cache:
+        said.parts[-1].cache.CopyFrom(_cache(message.cache))
+    return said
 
 
 def _part(part: Part) -> router_pb2.Part:
+    said = _content(part)
+    if not isinstance(part, Reasoning) and part.cache:
+        said.cache.CopyFrom(_cache(part.cache))
+    return said
+
+
+def _cache(ttl: CacheTtl) -> router_pb2.Cache:
+    if ttl not in _TTLS:
+        raise ValueError(f"cache must be one of {', '.join(_TTLS)}: `{ttl}`")
+    return router_pb2.Cache(ttl=_TTLS[ttl])
+
+
+def _content(part: Part) -> router_pb2.Part:
     match part:
         case Text(text):
             return router_pb2.Part(text=text)
@@ -181,6 +203,7 @@ def _tool(tool: Tool) -> router_pb2.Tool:
         name=tool.name,
         description=tool.description,
         parameters_schema_json=json.dumps(dict(tool.parameters)) if tool.parameters else "",
+        cache=_cache(tool.cache) if tool.cache else None,
     )
 
 

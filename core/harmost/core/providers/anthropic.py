@@ -1,7 +1,7 @@
 """Codec for Anthropic's messages.
 
-Source: docs.anthropic.com, API reference "Messages" and "Streaming", version 2023-06-01, the last
-one that takes sampling parameters. Messages of one role in a row go as they are: the API joins them.
+Source: docs.anthropic.com, API reference "Messages", "Streaming" and "Versioning". Messages of one role
+in a row go as they are: the API joins them. What shall be cached is marked by `cache_control`.
 """
 
 from base64 import b64encode
@@ -43,12 +43,16 @@ from harmost.core.providers.failures import (
     retry_after_s,
     stated,
 )
+from harmost.core.providers.marks import with_marks_that_fit
 from harmost.core.providers.usage.anthropic import AnthropicUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
-__all__ = ["AnthropicCodec", "AnthropicReader"]
+__all__ = ["VERSIONS", "AnthropicCodec", "AnthropicReader"]
 
-_VERSION = "2023-06-01"
+# The first takes a key of its own header and sampling parameters, the second neither.
+VERSIONS = ("2023-06-01", "2026-10-21")
+
+_SAMPLING = ("temperature_permille", "top_p_permille")
 
 _FINISH: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -116,34 +120,43 @@ _error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 class AnthropicCodec:
-    """`POST /v1/messages`, streamed. The base URL ends before the API version."""
+    """`POST /v1/messages`, streamed. The base URL ends before the path; `version` is one of VERSIONS."""
+
+    def __init__(self, version: str = VERSIONS[0]) -> None:
+        self._version = version
+        self._samples = version == VERSIONS[0]
 
     def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
-        """Sounds have no form; there is no seed; reasoning is taken back under its seal alone."""
+        """Sounds have no form; there is no seed; reasoning is taken back under its seal alone.
+
+        The later version has no sampling either. Marks that do not fit are left out (marks.py).
+        """
         parts = [part for message in messages for part in message.parts]
         drops = ["seed"] if generation.seed is not None else []
+        if not self._samples:
+            drops += [name for name in _SAMPLING if getattr(generation, name) is not None]
         if any(map(_is_unsealed, parts)):
             drops.append("reasoning")
+        if with_marks_that_fit(messages, generation)[2]:
+            drops.append("cache")
         sounds = any(isinstance(part, Media) and part.kind == "audio" for part in parts)
         return Fit(lacks=("audio",) if sounds else (), drops=tuple(drops))
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`; system messages become the one `system` text."""
-        generation = request.generation
+        messages, generation, _ = with_marks_that_fit(request.messages, request.generation)
         body: dict[str, object] = {
             "model": request.vendor_model_id,
             "max_tokens": request.output_tokens_max,
-            "messages": [
-                said for m in request.messages if m.role != "system" and (said := _message(m))
-            ],
+            "messages": [said for m in messages if m.role != "system" and (said := _message(m))],
             "stream": True,
         }
-        system = "\n\n".join(m.text for m in request.messages if m.role == "system")
+        system = _system([m for m in messages if m.role == "system"])
         if system:
             body["system"] = system
-        if generation.temperature_permille is not None:
+        if self._samples and generation.temperature_permille is not None:
             body["temperature"] = generation.temperature_permille / 1000
-        if generation.top_p_permille is not None:
+        if self._samples and generation.top_p_permille is not None:
             body["top_p"] = generation.top_p_permille / 1000
         if generation.stop:
             body["stop_sequences"] = generation.stop
@@ -160,14 +173,16 @@ class AnthropicCodec:
             headers={
                 "content-type": "application/json",
                 "accept": "text/event-stream",
-                "anthropic-version": _VERSION,
+                "anthropic-version": self._version,
             },
             body=msgspec.json.encode(body),
         )
 
     def auth_headers(self, secret: str) -> Mapping[str, str]:
-        """The key as `x-api-key`; none when `secret` is empty."""
-        return {"x-api-key": secret} if secret else {}
+        """The key as the version has it; none when `secret` is empty."""
+        if not secret:
+            return {}
+        return {"x-api-key": secret} if self._samples else {"authorization": f"Bearer {secret}"}
 
     def reader(self) -> "AnthropicReader":
         """A fresh reader for the events of one streamed answer."""
@@ -301,13 +316,36 @@ def _is_unsealed(part: Part) -> bool:
     return isinstance(part, Reasoning) and not part.signature
 
 
+def _system(messages: Sequence[Message]) -> str | list[dict[str, object]]:
+    """The one text of `messages`, or where there are marks, blocks that end at them."""
+    blocks: list[dict[str, object]] = []
+    written = ""
+    for message in messages:
+        written += "\n\n" if written else ""
+        for part in message.parts:
+            if isinstance(part, Text):
+                written += part.text
+                if part.cache:
+                    blocks.append({"type": "text", "text": written, **_mark(part)})
+                    written = ""
+    if blocks and written.strip():
+        blocks.append({"type": "text", "text": written})
+    return blocks or written
+
+
 def _message(message: Message) -> dict[str, object] | None:
     """A message in the vendor's form: what tools answered is said by the user. None: nothing is left."""
     role = "user" if message.role == "tool" else message.role
-    if all(isinstance(part, Text) for part in message.parts):
+    if all(isinstance(part, Text) and not part.cache for part in message.parts):
         return {"role": role, "content": message.text}
-    blocks = [_block(part) for part in message.parts if not _is_unsealed(part)]
+    blocks = [_block(part) | _mark(part) for part in message.parts if not _is_unsealed(part)]
     return {"role": role, "content": blocks} if blocks else None
+
+
+def _mark(marked: Part | Tool) -> dict[str, object]:
+    if isinstance(marked, Reasoning) or not marked.cache:
+        return {}
+    return {"cache_control": {"type": "ephemeral", "ttl": marked.cache}}
 
 
 def _block(part: Part) -> dict[str, object]:
@@ -351,7 +389,7 @@ def _tool(tool: Tool) -> dict[str, object]:
     }
     if tool.description:
         wire["description"] = tool.description
-    return wire
+    return wire | _mark(tool)
 
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "any", "named": "tool"}

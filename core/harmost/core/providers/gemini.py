@@ -27,6 +27,7 @@ from harmost.core.chat import (
 from harmost.core.providers.codec import Fit, HttpRequest, ProviderError, UpstreamRequest
 from harmost.core.providers.failures import retry_after_s
 from harmost.core.providers.gemini_answer import SEAL, GeminiReader, failed
+from harmost.core.providers.marks import marks
 
 __all__ = ["GeminiCodec"]
 
@@ -160,6 +161,8 @@ def _drops(messages: Sequence[Message], generation: Generation) -> Iterable[str]
         yield "stop"
     if generation.tools and generation.tool_choice.one_at_a_time:
         yield "tool_choice.one_at_a_time"
+    if marks(messages, generation):
+        yield "cache"
     for message in messages:
         thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
         seals = [part.signature for part in thoughts]

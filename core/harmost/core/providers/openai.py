@@ -44,6 +44,7 @@ from harmost.core.providers.failures import (
     retry_after_s,
     stated,
 )
+from harmost.core.providers.marks import marks
 from harmost.core.providers.usage.openai import ChatUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -120,10 +121,14 @@ class OpenAiCodec:
     def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
         """A picture that the provider keeps, a sound or a document elsewhere, have no form.
 
-        Nor have reasoning and the mark of a result that the tool failed: they are left out.
+        Nor have reasoning, the mark of a result that the tool failed, and marks of what shall be
+        cached (it caches by itself): they are left out.
         """
         parts = [part for message in messages for part in message.parts]
-        return Fit(lacks=_all(map(_lack, parts)), drops=_all(map(_drop, parts)))
+        drops = _all(map(_drop, parts))
+        if marks(messages, generation):
+            drops = (*drops, "cache")
+        return Fit(lacks=_all(map(_lack, parts)), drops=drops)
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`."""

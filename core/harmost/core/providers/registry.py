@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from harmost.core.errors import InvalidInput, NotFound
+from harmost.core.providers.anthropic import VERSIONS as ANTHROPIC_VERSIONS
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.gemini import GeminiCodec
@@ -24,6 +25,16 @@ def _only(made: Callable[[], Codec]) -> Callable[[ProviderSpec], Codec]:
     return make
 
 
+def _anthropic(spec: ProviderSpec) -> Codec:
+    version = spec.api_version or ANTHROPIC_VERSIONS[0]
+    if version not in ANTHROPIC_VERSIONS:
+        known = " or ".join(f"`{known}`" for known in ANTHROPIC_VERSIONS)
+        raise InvalidInput(
+            f"codec `anthropic` does not speak `api_version` `{version}`: use {known}"
+        )
+    return AnthropicCodec(version)
+
+
 def _gemini(spec: ProviderSpec) -> Codec:
     """Vertex is where the address names a project."""
     if spec.api_version:
@@ -34,7 +45,7 @@ def _gemini(spec: ProviderSpec) -> Codec:
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
-    "anthropic": _only(AnthropicCodec),
+    "anthropic": _anthropic,
     "gemini": _gemini,
 }
 

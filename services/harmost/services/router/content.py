@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from harmost.core.chat import (
+    CacheTtl,
     Generation,
     Media,
     Message,
@@ -49,6 +50,11 @@ _EFFORTS: Mapping[int, ReasoningEffort] = {
     router_pb2.REASONING_EFFORT_LOW: "low",
     router_pb2.REASONING_EFFORT_MEDIUM: "medium",
     router_pb2.REASONING_EFFORT_HIGH: "high",
+}
+_TTLS: Mapping[int, CacheTtl] = {
+    router_pb2.CACHE_TTL_UNSPECIFIED: "5m",
+    router_pb2.CACHE_TTL_FIVE_MINUTES: "5m",
+    router_pb2.CACHE_TTL_ONE_HOUR: "1h",
 }
 
 
@@ -124,23 +130,35 @@ def _part(part: router_pb2.Part, role: MessageRole, field: str) -> Part:
         raise _wrong(f"{field}.{kind}", "is no result: a tool's message holds `tool_result` alone")
     if role != _SAYS.get(kind, role):
         raise _wrong(f"{field}.{kind}", f"is not said by `{role}`, but by `{_SAYS[kind]}`")
+    cache = _mark(part, kind, field) if part.HasField("cache") else ""
     match kind:
         case "text":
-            return Text(part.text)
+            return Text(part.text, cache)
         case "tool_call":
             call = part.tool_call
             arguments = _object(f"{field}.tool_call.arguments_json", call.arguments_json or "{}")
-            return ToolCall(call.call_id, call.name, arguments)
+            return ToolCall(call.call_id, call.name, arguments, cache)
         case "tool_result":
             result = part.tool_result
-            return ToolResult(result.call_id, result.content, result.is_error)
+            return ToolResult(result.call_id, result.content, result.is_error, cache)
         case "reasoning":
             return Reasoning(part.reasoning.text, part.reasoning.signature)
         case "image" | "audio" | "file":
-            return _media(kind, getattr(part, kind), f"{field}.{kind}")
+            return _media(kind, getattr(part, kind), f"{field}.{kind}", cache)
 
 
-def _media(kind: Literal["image", "audio", "file"], media: router_pb2.Media, field: str) -> Media:
+def _mark(part: router_pb2.Part, kind: str, field: str) -> CacheTtl:
+    """How long it asks for. No provider takes a mark on reasoning, nor on text that says nothing."""
+    if kind == "reasoning":
+        raise _wrong(f"{field}.cache", "marks reasoning: mark the part before or after it")
+    if kind == "text" and not part.text.strip():
+        raise _wrong(f"{field}.cache", "marks a text without a word: mark the part before it")
+    return _TTLS[part.cache.ttl]  # INVARIANT: the gate refused any other
+
+
+def _media(
+    kind: Literal["image", "audio", "file"], media: router_pb2.Media, field: str, cache: CacheTtl
+) -> Media:
     source = media.WhichOneof("source")
     if source is None:
         raise _wrong(field, "has no source: set `data`, `uri` or `file_id`")
@@ -154,14 +172,16 @@ def _media(kind: Literal["image", "audio", "file"], media: router_pb2.Media, fie
         data=media.data,
         uri=media.uri,
         file_id=media.file_id,
+        cache=cache,
     )
 
 
 def _tool(tool: router_pb2.Tool, index: int) -> Tool:
+    cache = _TTLS[tool.cache.ttl] if tool.HasField("cache") else ""
     if not tool.parameters_schema_json:
-        return Tool(tool.name, tool.description)
+        return Tool(tool.name, tool.description, cache=cache)
     schema = _object(f"tools[{index}].parameters_schema_json", tool.parameters_schema_json)
-    return Tool(tool.name, tool.description, schema)
+    return Tool(tool.name, tool.description, schema, cache)
 
 
 def _tool_choice(choice: router_pb2.ToolChoice, tools: Iterable[str]) -> ToolChoice:

@@ -101,7 +101,9 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
         generation=generation,
         modalities=tuple(fit.modalities(messages)),
         words_alone=_asks_nothing_more(generation)
-        and all(type(part) is Text for message in messages for part in message.parts),
+        and all(
+            type(part) is Text and not part.cache for message in messages for part in message.parts
+        ),
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
         shape=Shape(written),
     )
@@ -120,7 +122,8 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 
 
 def _asks_nothing_more(generation: Generation) -> bool:
-    return generation.seed is None and not (
+    numbers = (generation.temperature_permille, generation.top_p_permille, generation.seed)
+    return numbers == (None, None, None) and not (
         generation.stop
         or generation.tools
         or generation.output_schema_json
@@ -222,7 +225,10 @@ def redact(turn: Turn, decision: Decision) -> tuple[Turn, Decision]:
             output_schema_json=json_text(generation.output_schema_json),
             tools=tuple(
                 Tool(
-                    text(tool.name), text(tool.description), json_text(tool.parameters_schema_json)
+                    text(tool.name),
+                    text(tool.description),
+                    json_text(tool.parameters_schema_json),
+                    tool.cache,
                 )
                 for tool in generation.tools
             ),

@@ -39,8 +39,17 @@ def kept_store(settings: Settings, snapshots: SnapshotWatcher) -> Generator[Kept
     """
     path, keep = settings.data_dir / "telemetry.db", retention_of(settings.keep)
     with ExitStack() as stack:
+
+        def catalog() -> Catalog | None:
+            try:
+                return snapshots.current().catalog
+            except NotPossibleNow:
+                return None
+
+        rules = _Rules(catalog)
         if not settings.audit_signing_key:
-            store = stack.enter_context(closing(TelemetryStore(path, retention=keep)))
+            store = TelemetryStore(path, retention=keep, held=rules.tenants_held)
+            stack.enter_context(closing(store))
             if store.audited(head_of).next_index:
                 raise InvalidInput(
                     "there is an audit log, but no key to sign it: give `--audit-signing-key`"
@@ -50,16 +59,9 @@ def kept_store(settings: Settings, snapshots: SnapshotWatcher) -> Generator[Kept
         signers = signers_at(settings.audit_signing_key, origin=settings.audit_origin)
         witnesses = Witnesses([witness_of(each) for each in settings.audit_witnesses])
         nonces = stack.enter_context(closing(NonceStore(settings.data_dir / "audit-nonces.db")))
-
-        def catalog() -> Catalog | None:
-            try:
-                return snapshots.current().catalog
-            except NotPossibleNow:
-                return None
-
-        rules = _Rules(catalog)
         trail = AuditTrail(nonces, rules.retention)
-        store = stack.enter_context(closing(TelemetryStore(path, retention=keep, trail=trail)))
+        store = TelemetryStore(path, retention=keep, trail=trail, held=rules.tenants_held)
+        stack.enter_context(closing(store))
         storage = open_storage(settings.audit_log or str(settings.data_dir / "audit"))
         sequencer = Sequencer(storage, signers)
         yield Kept(
@@ -84,6 +86,13 @@ class _Rules:
     def retention(self, tenant: str, profile: str) -> Retention:
         catalog = self._catalog()
         return "long" if catalog is None else retention(catalog, tenant, profile)
+
+    def tenants_held(self) -> tuple[str, ...] | None:
+        """Those whose documents say so; None: not known yet."""
+        catalog = self._catalog()
+        if catalog is None:
+            return None
+        return tuple(name for name, each in catalog.tenants.items() if each.spec.legal_hold)
 
     def held(self, tenant: str) -> bool:
         catalog = self._catalog()

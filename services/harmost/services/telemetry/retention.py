@@ -8,8 +8,8 @@ user's name included, `vectors` what decisions were made on.
 # (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, cast
 
 import apsw
 
@@ -22,6 +22,7 @@ DAYS_MAX = 36_500
 ROWS_MAX = 1_000_000_000
 PRUNED_AT_ONCE = 500  # some 5 ms
 _NS_PER_DAY = 86_400 * 1_000_000_000
+_END_NS = (1 << 63) - 1
 _KEEP = re.compile(r"(\w+)=([0-9]{1,10})(d?)", re.ASCII)
 
 
@@ -62,11 +63,22 @@ def retention_of(words: Iterable[str]) -> Retention:
 
 
 class Pruner:
-    """Forgets rows of the database behind `connection`; counts them, so that none need be counted."""
+    """Forgets rows of the database behind `connection`; counts them, so that none need be counted.
 
-    def __init__(self, connection: apsw.Connection, retention: Retention) -> None:
+    `held` names the tenants under legal hold, None where that is not known: as in the audit log, nothing
+    of them or below them is forgotten, nor anything that came later than the first that is held.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        retention: Retention,
+        held: Callable[[], Sequence[str] | None] = tuple,
+    ) -> None:
         self._connection = connection
         self._retention = retention
+        self._held = held
+        self._until_ns = 0
         self._usage = self._count("records")
         self._records = self._count("whole_records")
         self._outcomes = self._count("outcomes")
@@ -85,7 +97,11 @@ class Pruner:
         The number of all; 0: nothing is left to forget.
         """
         kept = self._retention
+        if (held := self._held()) is None:
+            return 0
         records_ns = now_ns - kept.records_days * _NS_PER_DAY
+        vectors_ns = now_ns - kept.vectors_days * _NS_PER_DAY
+        self._until_ns = self._first_held_ns(held, before_ns=max(records_ns, vectors_ns))
         records = self._forget_records(records_ns)
         self._records -= records
         usage_ns = now_ns - kept.usage_days * _NS_PER_DAY
@@ -93,7 +109,6 @@ class Pruner:
         self._usage -= usage
         outcomes = self._prune("outcomes", records_ns, self._outcomes - kept.records_max)
         self._outcomes -= outcomes
-        vectors_ns = now_ns - kept.vectors_days * _NS_PER_DAY
         vectors = self._prune("fact_vectors", vectors_ns, self._vectors - kept.vectors_max)
         self._vectors -= vectors
         return records + usage + outcomes + vectors
@@ -108,7 +123,7 @@ class Pruner:
             self._connection.execute(
                 "UPDATE records SET end_user_id = '' WHERE end_user_id <> '' AND position IN "
                 f"({_oldest('whole_records', 'position', 'started_ns')})",
-                _bounds(oldest_ns, too_many),
+                self._bounds(oldest_ns, too_many),
             )
             self._delete("whole_records", "position", "started_ns", oldest_ns, too_many)
         return self._connection.changes()
@@ -124,8 +139,37 @@ class Pruner:
     def _delete(self, table: str, keys: str, column: str, oldest_ns: int, too_many: int) -> None:
         self._connection.execute(
             f"DELETE FROM {table} WHERE ({keys}) IN ({_oldest(table, keys, column)})",
-            _bounds(oldest_ns, too_many),
+            self._bounds(oldest_ns, too_many),
         )
+
+    def _bounds(self, oldest_ns: int, too_many: int) -> tuple[int, int, int]:
+        until_ns = self._until_ns
+        return max(0, min(too_many, PRUNED_AT_ONCE)), min(oldest_ns, until_ns), until_ns
+
+    def _first_held_ns(self, held: Sequence[str], *, before_ns: int) -> int:
+        """When the first record came that is held; the end of time: none is that matters now.
+
+        Nothing from `before_ns` on is too old, so it is searched only where there are too many.
+        """
+        kept = self._retention
+        is_over = (
+            self._usage > kept.usage_max
+            or max(self._records, self._outcomes) > kept.records_max
+            or self._vectors > kept.vectors_max
+        )
+        firsts = [
+            cast(
+                "int | None",
+                self._connection.execute(
+                    "SELECT started_ns FROM records WHERE started_ns < ?2 AND (tenant = ?1 "
+                    "OR (tenant > ?1 || '/' AND tenant < ?1 || '0')) "  # "0" comes after "/"
+                    "ORDER BY started_ns LIMIT 1",
+                    (tenant, _END_NS if is_over else before_ns),
+                ).get,
+            )
+            for tenant in held
+        ]
+        return min((first for first in firsts if first is not None), default=_END_NS)
 
     def _count(self, table: str) -> int:
         count = self._connection.execute(f"SELECT count(*) FROM {table}").get
@@ -134,13 +178,11 @@ class Pruner:
 
 
 def _oldest(table: str, keys: str, column: str) -> str:
-    """The oldest that are too many, ?1, and the oldest that are too old, ?2: both from one index."""
+    """The oldest that are too many, ?1, and the oldest that are too old, ?2: both from one index, and
+    none from ?3 on."""
     return (
-        f"SELECT {keys} FROM (SELECT {keys} FROM {table} ORDER BY {column} LIMIT ?1) UNION "
+        f"SELECT {keys} FROM (SELECT {keys} FROM {table} WHERE {column} < ?3 "
+        f"ORDER BY {column} LIMIT ?1) UNION "
         f"SELECT {keys} FROM (SELECT {keys} FROM {table} WHERE {column} < ?2 "
         f"ORDER BY {column} LIMIT {PRUNED_AT_ONCE})"
     )
-
-
-def _bounds(oldest_ns: int, too_many: int) -> tuple[int, int]:
-    return max(0, min(too_many, PRUNED_AT_ONCE)), oldest_ns

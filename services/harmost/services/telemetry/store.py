@@ -7,7 +7,7 @@ Every method blocks; worker.py calls them in its one thread.
 # (apsw's stubs name collections.abc.Buffer, which Python 3.11 does not have)
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -86,11 +86,17 @@ class Found(NamedTuple):
 class TelemetryStore:
     """The records in the file `path`, kept as `retention` says.
 
-    `trail` hears of each record that is stored, in the transaction that stores it.
+    `trail` hears of each record that is stored, in the transaction that stores it. `held` names the
+    tenants under legal hold: see `Pruner`.
     """
 
     def __init__(
-        self, path: Path, *, retention: Retention = KEPT, trail: AuditTrail | None = None
+        self,
+        path: Path,
+        *,
+        retention: Retention = KEPT,
+        trail: AuditTrail | None = None,
+        held: Callable[[], Sequence[str] | None] = tuple,
     ) -> None:
         self._trail = trail
         self._connection = open_database(
@@ -102,7 +108,7 @@ class TelemetryStore:
         )
         self._unwanted: threading.Event | None = None
         self._connection.set_progress_handler(self._is_unwanted, _VM_STEPS_PER_CHECK)
-        self._pruner = Pruner(self._connection, retention)
+        self._pruner = Pruner(self._connection, retention, held)
 
     def take(self, request: telemetry_pb2.ReportRequest) -> list[telemetry_pb2.Record]:
         """Keep the batch, on the disk when this returns; the records that were not known before.

@@ -1,0 +1,1 @@
+"""Servers that answer as vendors do, one package a vendor; what they share is beside them."""

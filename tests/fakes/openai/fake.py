@@ -1,0 +1,96 @@
+"""OpenAI: `POST /v1/chat/completions`."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fakes.openai.chat import chunks, completion
+from fakes.openai.refusals import REFUSALS, Refusal, body_of
+from fakes.openai.requests import Chat, Refused, read
+from fakes.serve import Fake, Reply, Seen
+
+__all__ = ["UNOFFERED", "OpenAiFake", "sse"]
+
+UNOFFERED: Mapping[str, str] = {
+    "timeout": 'platform.openai.com, guide "Error codes": neither 408 nor 504 is listed',
+}
+
+
+@dataclass
+class OpenAiFake(Fake):
+    """The vendor. `headers` are sent besides its own, over them."""
+
+    key: str = "sk-fake"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def reply(self, seen: Seen) -> Reply:
+        """As `Fake.reply`."""
+        answered = self._answered(seen)
+        return answered._replace(headers={**answered.headers, **self._headers(), **self.headers})
+
+    def _answered(self, seen: Seen) -> Reply:
+        if seen.method != "POST" or seen.path != "/v1/chat/completions":
+            where = f"Invalid URL ({seen.method} {seen.path})"
+            return _refused(Refusal(404, where, "invalid_request_error"))
+        refusal = REFUSALS.get(self.fault)
+        if (
+            self.fault == "unauthorized"
+            or seen.headers.get("authorization") != f"Bearer {self.key}"
+        ):
+            refusal = REFUSALS["unauthorized"]
+        try:
+            return _refused(refusal) if refusal is not None else self._chat(seen.body)
+        except Refused as error:
+            why = Refusal(400, error.message, "invalid_request_error", error.code, error.param)
+            return _refused(why)
+
+    def _chat(self, body: bytes) -> Reply:
+        request: Chat = read(body, Chat)
+        request.check()
+        answer = self.answer
+        if self.fault == "filtered":
+            answer = replace(answer, finish="content_filter")
+        if request.stream:
+            return sse(_named(chunks(request, answer)), done=True)
+        return Reply.of(completion(request, answer))
+
+    def _headers(self) -> Mapping[str, str]:
+        told = {
+            "x-request-id": "req_7f3c",
+            "openai-version": "2020-10-01",
+            "openai-organization": "org-x",
+            "openai-processing-ms": "42",
+            "x-ratelimit-limit-requests": "500",
+            "x-ratelimit-limit-tokens": "30000",
+            "x-ratelimit-remaining-requests": "499",
+            "x-ratelimit-remaining-tokens": "29000",
+            "x-ratelimit-reset-requests": "120ms",
+            "x-ratelimit-reset-tokens": "2s",
+        }
+        if self.fault == "throttled":
+            told["x-ratelimit-remaining-requests"] = "0"
+            told["retry-after"] = str(self.retry_after_s)
+            told["retry-after-ms"] = str(self.retry_after_s * 1000)
+        return told
+
+
+def _named(events: Iterable[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [("", event) for event in events]
+
+
+def sse(events: Iterable[tuple[str, dict[str, Any]]], *, done: bool) -> Reply:
+    """A stream of `events`, each with its name; `done`: it ends with `[DONE]`."""
+    told = [
+        (f"event: {name}\n" if name else "")
+        + f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+        for name, data in events
+    ]
+    if done:
+        told.append("data: [DONE]\n\n")
+    headers = {"content-type": "text/event-stream; charset=utf-8"}
+    return Reply(200, headers, [each.encode() for each in told])
+
+
+def _refused(refusal: Refusal) -> Reply:
+    return Reply.of(body_of(refusal), refusal.status)

@@ -1,0 +1,125 @@
+"""Our codec reads what OpenAI answers."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from fakes.ask import HELLO, Told, ask
+from fakes.openai import ENVIRONMENT, MODEL, OpenAiFake, spec
+from fakes.serve import Answer, Call, serving
+from harmost.core.chat import Media, Message, Text, Tool, ToolCall, ToolResult
+from harmost.core.usage import TokenUsage
+
+PNG = b"\x89PNG\r\n"
+WEATHER = Tool("weather", "of a place", '{"type":"object","properties":{}}')
+CALLS = (Call("call_1", "weather", '{"place":"B\\"ern"}'), Call("call_2", "weather", "{}"))
+SAID = tuple(ToolCall(*call) for call in CALLS)
+SCHEMA = '{"type":"object","properties":{"place":{"type":"string"}}}'
+
+
+async def told(
+    fake: OpenAiFake, messages: Any = HELLO, *, changes: Any = None, **asked: Any
+) -> Told:
+    async with serving(fake) as url:
+        return await ask(
+            spec(url, **(changes or {})), messages, model=MODEL, environment=ENVIRONMENT, **asked
+        )
+
+
+def usage_of(answer: Answer) -> TokenUsage:
+    return TokenUsage(
+        input_tokens=answer.input_tokens,
+        cached_input_tokens=answer.cached_tokens,
+        cache_write_5m_input_tokens=answer.cache_write_tokens,
+        output_tokens=answer.output_tokens,
+        reasoning_output_tokens=answer.reasoning_tokens,
+        exact=True,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("http2", [False, True])
+async def test_an_answer_is_read_however_it_is_cut(http2: bool, seed: int) -> None:
+    answer = Answer(cached_tokens=64, cache_write_tokens=9, reasoning_tokens=5, finish="length")
+    fake = OpenAiFake(answer=answer, cuts=random.Random(seed))
+    got = await told(fake, changes={"http2": http2}, temperature_permille=500, stop=("END",))
+    assert got.error is None
+    assert got.parts == (Text(answer.text),)
+    assert got.finish == "length"
+    assert got.usage == usage_of(answer)
+    assert got.response_id.startswith("chatcmpl-")
+    assert [seen.http_version for seen in fake.seen] == ["2" if http2 else "1.1"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_parallel_calls_are_read_and_answered(seed: int) -> None:
+    fake = OpenAiFake(
+        answer=Answer(text="", calls=CALLS, finish="tool_calls"), cuts=random.Random(seed)
+    )
+    got = await told(fake, tools=(WEATHER,))
+    assert got.parts == SAID
+    assert got.finish == "tool_calls"
+    answered = (
+        *HELLO,
+        Message("assistant", got.parts),
+        Message("tool", tuple(ToolResult(call.call_id, "rain") for call in CALLS)),
+    )
+    fake.answer = Answer()
+    again = await told(fake, answered, tools=(WEATHER,))
+    assert again.error is None
+    assert again.parts == (Text(fake.answer.text),)
+
+
+async def test_a_picture_a_schema_and_an_effort_are_taken() -> None:
+    fake = OpenAiFake(answer=Answer(text='{"place":"Bern"}', reasoning_tokens=9))
+    picture = Media(kind="image", media_type="image/png", data=PNG)
+    got = await told(
+        fake,
+        (Message("system", (Text("Be brief."),)), Message("user", (Text("?"), picture))),
+        output_schema_json=SCHEMA,
+        reasoning_effort="high",
+        seed=7,
+    )
+    assert got.error is None
+    assert json.loads(got.parts[0].text) == {"place": "Bern"}  # type: ignore[union-attr]
+    assert got.usage == usage_of(fake.answer)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "status", "retry_after_s"),
+    [
+        ("bad_request", "rejected", 400, None),
+        ("unauthorized", "auth", 401, None),
+        ("not_found", "not_found", 404, None),
+        ("throttled", "throttled", 429, 7.0),
+        ("quota", "quota_exhausted", 429, None),
+        ("server_error", "provider_error", 500, None),
+        ("overloaded", "overloaded", 503, None),
+        ("context_too_long", "context_too_long", 400, None),
+        ("stall", "stalled", 0, None),
+        ("cut", "broken", 0, None),
+        ("garbage", "broken", 0, None),
+    ],
+)
+async def test_a_fault_has_its_kind(
+    fault: Any, kind: str, status: int, retry_after_s: float | None
+) -> None:
+    got = await told(OpenAiFake(fault=fault), changes={"idle_timeout_ms": 300})
+    assert got.error is not None
+    assert (got.error.kind, got.error.http_status) == (kind, status), got.error
+    assert got.error.retry_after_s == retry_after_s
+
+
+async def test_what_is_filtered_ends_so() -> None:
+    got = await told(OpenAiFake(fault="filtered"))
+    assert got.error is None
+    assert got.finish == "content_filter"
+
+
+async def test_an_audio_that_is_no_sound_that_it_takes_is_refused_by_the_vendor() -> None:
+    sound = Media(kind="audio", media_type="audio/ogg", data=b"OggS")
+    got = await told(OpenAiFake(), (Message("user", (Text("?"), sound)),))
+    assert got.error is not None
+    assert got.error.kind == "rejected"
