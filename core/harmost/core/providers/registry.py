@@ -6,6 +6,7 @@ from functools import lru_cache
 from harmost.core.errors import InvalidInput, NotFound
 from harmost.core.providers.anthropic import VERSIONS as ANTHROPIC_VERSIONS
 from harmost.core.providers.anthropic import AnthropicCodec
+from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
@@ -46,6 +47,7 @@ def _gemini(spec: ProviderSpec) -> Codec:
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
     "anthropic": _anthropic,
+    "bedrock": _only(BedrockCodec),
     "gemini": _gemini,
 }
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from harmost.core.limits import PROVIDER_ERROR_BYTES_MAX
-from harmost.core.providers.codec import ProviderError
+from harmost.core.providers.codec import Framing, ProviderError, framing
 from harmost.core.providers.failures import broken, failure
 from harmost.services.providers.endpoints import Endpoint
 
@@ -19,6 +19,11 @@ from .upstream import Sink
 from .wheel import Timer, Wheel
 
 __all__ = ["Call", "Carrier", "Queue"]
+
+_MEDIA_TYPES: Mapping[Framing, str] = {
+    "sse": "text/event-stream",
+    "aws": "application/vnd.amazon.eventstream",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +198,7 @@ class Call(Timer):
         self.request = (
             None  # it is not sent again: a stream runs for long, and would keep its prompt
         )
-        if self._events_only and not (status == 200 and _is_event_stream(headers)):
+        if self._events_only and not (status == 200 and self._is_event_stream(headers)):
             self._phase = _Phase.REFUSED
             self._head = status, headers
             self.take = self._gather
@@ -329,6 +334,10 @@ class Call(Timer):
         body = bytes(self._body)
         self.fail(self.endpoint.codec.error(status=status, headers=headers, body=body))
 
+    def _is_event_stream(self, headers: Mapping[str, str]) -> bool:
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return media_type == _MEDIA_TYPES[framing(self.endpoint.codec)]
+
     def _end(self) -> Sink:
         """It is over; the sink that was, to be told."""
         self._phase = _Phase.OVER
@@ -361,8 +370,3 @@ class _Nobody:
 
 _NOBODY = _Nobody()
 _discard = _NOBODY.on_data
-
-
-def _is_event_stream(headers: Mapping[str, str]) -> bool:
-    media_type = headers.get("content-type", "").partition(";")[0]
-    return media_type.strip().lower() == "text/event-stream"
