@@ -70,7 +70,10 @@ class Fit(NamedTuple):
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP POST: path below the provider's base URL, headers without credentials, body."""
+    """An HTTP POST: path below the provider's base URL, headers without credentials, body.
+
+    The header `accept` names the media type that alone a good answer has.
+    """
 
     path: str
     headers: Mapping[str, str]

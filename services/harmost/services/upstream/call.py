@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from harmost.core.limits import PROVIDER_ERROR_BYTES_MAX
-from harmost.core.providers.codec import Framing, ProviderError, framing
+from harmost.core.providers.codec import ProviderError
 from harmost.core.providers.failures import broken, failure
 from harmost.services.providers.endpoints import Endpoint
 
@@ -19,11 +19,6 @@ from .upstream import Sink
 from .wheel import Timer, Wheel
 
 __all__ = ["Call", "Carrier", "Queue"]
-
-_MEDIA_TYPES: Mapping[Framing, str] = {
-    "sse": "text/event-stream",
-    "aws": "application/vnd.amazon.eventstream",
-}
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +58,7 @@ class Queue(Protocol):
 class _Phase(Enum):
     WAITING = auto()  # for a connection
     SENT = auto()
-    REFUSED = auto()  # the answer is no event stream: it is gathered to its bound
+    REFUSED = auto()  # the answer is not what was asked for: it is gathered to its bound
     BODY = auto()
     LEAVING = auto()
     OVER = auto()
@@ -80,7 +75,6 @@ class Call(Timer):
         "_body",
         "_deadline_s",
         "_drained_bytes",
-        "_events_only",
         "_head",
         "_loop",
         "_over_at_s",
@@ -89,6 +83,7 @@ class Call(Timer):
         "_queue",
         "_refusals",
         "_sink",
+        "_wanted",
         "_wheel",
         "carrier",
         "endpoint",
@@ -105,7 +100,7 @@ class Call(Timer):
         *,
         wheel: Wheel,
         loop: asyncio.AbstractEventLoop,
-        events_only: bool,
+        wanted: str = "",
     ) -> None:
         super().__init__()
         self.endpoint = endpoint
@@ -114,7 +109,7 @@ class Call(Timer):
         self.stream_id = 0
         self.heard_s = 0.0  # when bytes last came; kept by the connection
         self.take: Callable[[bytes], None] = _discard  # where the body's bytes go
-        self._events_only = events_only
+        self._wanted = wanted  # media type of a good answer; "": any, with any status
         self._sink: Sink = sink
         self._wheel = wheel
         self._loop = loop
@@ -198,7 +193,7 @@ class Call(Timer):
         self.request = (
             None  # it is not sent again: a stream runs for long, and would keep its prompt
         )
-        if self._events_only and not (status == 200 and self._is_event_stream(headers)):
+        if self._wanted and not (status == 200 and _media_type(headers) == self._wanted):
             self._phase = _Phase.REFUSED
             self._head = status, headers
             self.take = self._gather
@@ -334,10 +329,6 @@ class Call(Timer):
         body = bytes(self._body)
         self.fail(self.endpoint.codec.error(status=status, headers=headers, body=body))
 
-    def _is_event_stream(self, headers: Mapping[str, str]) -> bool:
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        return media_type == _MEDIA_TYPES[framing(self.endpoint.codec)]
-
     def _end(self) -> Sink:
         """It is over; the sink that was, to be told."""
         self._phase = _Phase.OVER
@@ -370,3 +361,7 @@ class _Nobody:
 
 _NOBODY = _Nobody()
 _discard = _NOBODY.on_data
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
