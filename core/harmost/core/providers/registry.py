@@ -8,6 +8,7 @@ from harmost.core.providers.anthropic import VERSIONS as ANTHROPIC_VERSIONS
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
+from harmost.core.providers.cohere import CohereCodec
 from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.resources.kinds import ProviderSpec
@@ -48,6 +49,7 @@ CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
     "anthropic": _anthropic,
     "bedrock": _only(BedrockCodec),
+    "cohere": _only(CohereCodec),
     "gemini": _gemini,
 }
 

@@ -51,7 +51,8 @@ __all__ = [
 
 # What each model of the snapshot costs now; None: not known.
 Prices: TypeAlias = Mapping[str, ModelPrice | None]
-_NO_WISHES = msgspec.structs.asdict(Generation())
+_NOTHING_MORE = Generation()
+_NO_WISHES = msgspec.structs.asdict(_NOTHING_MORE)
 # A denial travels in headers, of which clients take 8 KiB.
 OTHER_RULES_MAX = 8
 
@@ -134,13 +135,8 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 
 
 def _asks_nothing_more(generation: Generation) -> bool:
-    numbers = (generation.temperature_permille, generation.top_p_permille, generation.seed)
-    return numbers == (None, None, None) and not (
-        generation.stop
-        or generation.tools
-        or generation.output_schema_json
-        or generation.reasoning_effort
-    )
+    """Than how long the answer may be, which every format can say."""
+    return msgspec.structs.replace(generation, output_tokens_max=0) == _NOTHING_MORE
 
 
 def _written(messages: Sequence[Message], generation: Generation) -> list[str]:
