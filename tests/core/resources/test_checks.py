@@ -232,3 +232,23 @@ def test_a_price_list_is_one_that_is_built_in(problems: Problems, document: Make
     model = document("Model", "spec: {provider: p, vendor_model_id: m}", name="m")
     (found,) = problems(f"{provider}---\n{model}")
     assert "the built-in list has no vendor `acme`: it knows anthropic, " in found
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("retires_on: soon", "`retires_on` `soon` is no day: write it like 2027-01-31"),
+        ("deprecated_on: 2026-13-01", "`deprecated_on` `2026-13-01` is no day"),
+        ("deprecated_on: 2027-02-01, retires_on: 2027-01-01", "is after `retires_on` 2027-01-01"),
+        ("replacement: m", "`replacement` names the model itself: name another one"),
+        ("replacement: nn", "model `nn` does not exist"),
+        ("status: old", "`spec.status` cannot be `old`: write one of active, canary, deprecated"),
+    ],
+)
+def test_the_end_of_a_model_is_two_days_and_another_model(
+    problems: Problems, document: Make, said: str, expected: str
+) -> None:
+    provider = document("Provider", "spec: {codec: openai, base_url: http://h}", name="p")
+    model = document("Model", f"spec: {{provider: p, vendor_model_id: m, {said}}}", name="m")
+    found = problems(f"{provider}---\n{model}")
+    assert any(expected in text for text in found), found

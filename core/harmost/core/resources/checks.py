@@ -21,6 +21,7 @@ from harmost.core.resources.kinds import (
     ProviderSpec,
     TenantSpec,
 )
+from harmost.core.resources.lifecycle import day
 from harmost.core.resources.parse import ParsedDocument
 from harmost.core.resources.shapes import Report, quoted
 
@@ -223,6 +224,7 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
         )
     if not spec.capabilities:
         check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")
+    _check_end(spec, check)
     for kind, tokens_max in spec.media_tokens_max.items():
         check.within(("media_tokens_max", kind), tokens_max, least=1, most=TOKENS_MAX)
     for name, tool in spec.server_tools.items():
@@ -231,6 +233,24 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
             check.within((*path, "uses_max"), tool.uses_max, least=0, most=TOOL_CALLS_MAX)
         if tool.tokens_max_each is not None:
             check.within((*path, "tokens_max_each"), tool.tokens_max_each, least=0, most=TOKENS_MAX)
+
+
+def _check_end(spec: ModelSpec, check: _Check) -> None:
+    sound = True
+    for field in ("deprecated_on", "retires_on"):
+        if said := getattr(spec, field):
+            try:
+                day(said)
+            except ValueError as error:
+                check.wrong((field,), f"`{field}` {error}")
+                sound = False
+    if sound and spec.retires_on and spec.deprecated_on > spec.retires_on:
+        check.wrong(
+            ("deprecated_on",),
+            f"`deprecated_on` {spec.deprecated_on} is after `retires_on` {spec.retires_on}: swap them",
+        )
+    if spec.replacement == check.parsed.document.metadata.name:
+        check.wrong(("replacement",), "`replacement` names the model itself: name another one")
 
 
 def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:

@@ -157,6 +157,9 @@ class ModelSpec(Strict, frozen=True):
     of your own for rules. `media_tokens_max`: the most input tokens that one "image", "audio" or "file"
     can become; without it one is denied under a hard budget.
     `server_tools`: what the provider does on its own with every call of this model, such as a search.
+    `certifications`: words such as "iso-27001", of your own, for rules and people. From the UTC day
+    `deprecated_on` the vendor advises against it, from `retires_on` it does not answer: whoever calls
+    it then, or shortly before, is warned and told of `replacement`, another `Model` document.
     """
 
     provider: str
@@ -172,7 +175,11 @@ class ModelSpec(Strict, frozen=True):
     tokenizer: str = ""
     server_tools: dict[str, ServerTool] = {}
     quality: dict[str, int] = {}
-    status: Literal["active", "canary", "retired"] = "active"
+    certifications: tuple[str, ...] = ()
+    status: Literal["active", "canary", "deprecated", "retired"] = "active"
+    deprecated_on: str = ""
+    retires_on: str = ""
+    replacement: str = ""
 
 
 class Output(Strict, frozen=True):
