@@ -37,7 +37,12 @@ _CONTEXT = (
     "prompt is too long",
     "request_too_large",
 )
-_CONTENT = ("content_filter", "content_policy", "responsibleaipolicyviolation")
+_CONTENT = (
+    "content_filter",
+    "content_policy",
+    "content filtering policy",
+    "responsibleaipolicyviolation",
+)
 
 
 def broken(message: str) -> ProviderError:
