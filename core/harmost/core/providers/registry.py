@@ -8,6 +8,7 @@ from harmost.core.providers.anthropic import VERSIONS as ANTHROPIC_VERSIONS
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.openai import OpenAiCodec
+from harmost.core.providers.openai_responses import ResponsesCodec
 from harmost.core.resources.kinds import ProviderSpec
 
 __all__ = ["CODECS", "codec", "codec_of"]
@@ -37,6 +38,7 @@ def _anthropic(spec: ProviderSpec) -> Codec:
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
+    "openai-responses": _only(ResponsesCodec),
     "anthropic": _anthropic,
 }
 

@@ -124,7 +124,10 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 def _asks_nothing_more(generation: Generation) -> bool:
     numbers = (generation.temperature_permille, generation.top_p_permille, generation.seed)
     return numbers == (None, None, None) and not (
-        generation.tools or generation.output_schema_json or generation.reasoning_effort
+        generation.stop
+        or generation.tools
+        or generation.output_schema_json
+        or generation.reasoning_effort
     )
 
 
