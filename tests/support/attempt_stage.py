@@ -16,7 +16,8 @@ from harmost.core.usage import TokenUsage
 from harmost.router.v1 import router_pb2
 from harmost.services.journal.journal import Journal
 from harmost.services.providers.endpoints import Endpoint
-from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
+from harmost.services.router.attempt import Attempt, AttemptTools
+from harmost.services.router.attempt_plan import AttemptPlan
 from harmost.services.router.budget import Held
 from harmost.services.router.events import MissionEvent
 from harmost.services.router.purse import Purse

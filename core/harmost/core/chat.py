@@ -9,6 +9,8 @@ __all__ = [
     "CacheTtl",
     "Call",
     "Claims",
+    "EmbedPurpose",
+    "Embeds",
     "FinishReason",
     "Generation",
     "Media",
@@ -28,6 +30,7 @@ __all__ = [
 MessageRole = Literal["system", "user", "assistant", "tool"]
 MediaKind = Literal["image", "audio", "file"]
 ReasoningEffort = Literal["", "none", "low", "medium", "high"]
+EmbedPurpose = Literal["", "document", "query", "classification", "clustering"]
 # A mark: the prompt up to here, this included, shall be kept by the provider for so long; "": no mark.
 # The prompt's order is tools, system messages, the others.
 CacheTtl = Literal["", "5m", "1h"]
@@ -175,6 +178,13 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice = ToolChoice()
 
 
+class Embeds(msgspec.Struct, frozen=True, kw_only=True):
+    """What vectors are wanted. `dimensions` 0 and `purpose` "" leave it to the model."""
+
+    dimensions: int = 0
+    purpose: EmbedPurpose = ""
+
+
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller states about the person or the purpose, as far as its tenant grants it."""
 
@@ -191,6 +201,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One admitted call of a mission profile. `tenant` is the path that is charged.
 
     `traceparent` and `tracestate` are its caller's (otel/context.py); `streamed`: the answer is.
+    With `embeds` each message is a text that becomes a vector; None: an answer is asked for.
     """
 
     profile: str
@@ -207,3 +218,4 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str = ""
     tracestate: str = ""
     streamed: bool = False
+    embeds: Embeds | None = None

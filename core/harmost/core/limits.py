@@ -15,6 +15,7 @@ __all__ = [
     "CEL_VISITS_MAX",
     "DOCUMENTS_BYTES_MAX",
     "DOCUMENTS_MAX",
+    "EMBED_ANSWER_BYTES_MAX",
     "ERROR_MESSAGE_CHARS_MAX",
     "GRPC_MESSAGE_BYTES_MAX",
     "INPUT_BYTES_MAX",
@@ -47,6 +48,8 @@ GRPC_MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 INPUT_BYTES_MAX = 8 * 1024 * 1024
 # One line of a provider's event stream: a vendor's largest single event is a whole tool call.
 SSE_LINE_BYTES_MAX = 1024 * 1024
+# Vectors in base64, as large as still go into one message when they are plain: 2,048 of 3,800 numbers.
+EMBED_ANSWER_BYTES_MAX = 40 * 1024 * 1024
 # What is read of a provider's error body; the rest says nothing more.
 PROVIDER_ERROR_BYTES_MAX = 64 * 1024
 ERROR_MESSAGE_CHARS_MAX = 500

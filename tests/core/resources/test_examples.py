@@ -20,6 +20,7 @@ PRICES = {  # picodollars a token, as the sandbox bills
     "claude-sonnet": (3_000_000, 15_000_000),
     "claude-haiku": (800_000, 4_000_000),
     "gemini-pro": (1_250_000, 10_000_000),
+    "sandbox-embed": (20_000, 0),
 }
 
 

@@ -48,7 +48,7 @@ async def test_an_answer_begins_with_its_first_piece_and_is_asked_for_whole(
     stage = growing(journal)
     task = await stage.begun()
     assert held_tokens(stage) == FIRST
-    assert stage.attempt._request().output_tokens_max == WHOLE
+    assert stage.attempt.output_tokens_max == WHOLE
     task.cancel()
 
 

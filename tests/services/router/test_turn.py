@@ -92,6 +92,16 @@ spec: {provider: vendor, vendor_model_id: dear, price: {input: "5", output: "5"}
 ---
 apiVersion: harmost.dev/v1
 kind: Provider
+metadata: {name: cool}
+spec: {codec: cohere, base_url: "https://api.example.com"}
+---
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: cool}
+spec: {provider: cool, vendor_model_id: cool, price: {input: "1", output: "1"}}
+---
+apiVersion: harmost.dev/v1
+kind: Provider
 metadata: {name: later}
 spec: {codec: anthropic, api_version: "2026-10-21", base_url: "https://api.example.com"}
 ---
@@ -162,6 +172,7 @@ def call_of(*parts: Text, **generation: object) -> Call:
         (call_of(Text("hi"), temperature_permille=0), "later", ("temperature_permille",)),
         (call_of(Text("hi"), top_p_permille=900), "later", ("top_p_permille",)),
         (call_of(Text("hi"), temperature_permille=0), "cheap", ()),
+        (call_of(Text("hi"), temperature_permille=1_500), "cool", ("temperature_permille",)),
         (call_of(Text("hi", "5m")), "cheap", ("cache",)),
         (call_of(Text("hi"), tools=(Tool("f", cache="1h"),)), "cheap", ("cache",)),
         (call_of(*[Text("hi", "5m")] * 4), "later", ()),

@@ -13,6 +13,7 @@ PRICES = {
     "claude-sonnet": ("3.00", "15.00"),
     "claude-haiku": ("0.80", "4.00"),
     "gemini-pro": ("1.25", "10.00"),
+    "sandbox-embed": ("0.02", "0"),
     "any-other": ("0.15", "0.60"),
 }
 

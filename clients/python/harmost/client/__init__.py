@@ -38,6 +38,7 @@ from harmost.client.events import (
     ChatResult,
     Decision,
     Delta,
+    EmbedResult,
     Event,
     Exclusion,
     Finished,
@@ -63,7 +64,7 @@ from harmost.client.parts import (
     ToolChoice,
     ToolResult,
 )
-from harmost.client.request import Claims, Message, Options
+from harmost.client.request import Claims, EmbedOptions, Message, Options
 from harmost.client.sync import ChatStream, Client
 from harmost.client.transport import Tls
 
@@ -83,6 +84,8 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "Delta",
+    "EmbedOptions",
+    "EmbedResult",
     "Event",
     "Exclusion",
     "Finished",

@@ -3,15 +3,23 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Self, Unpack
 
 import grpc
 
 from harmost.client import convert
 from harmost.client.errors import error_of
-from harmost.client.events import ChatResult, Event, ModelInfo, ProfileInfo
-from harmost.client.request import TIMEOUT_S, Messages, Options, chat_request, timeout_of
+from harmost.client.events import ChatResult, EmbedResult, Event, ModelInfo, ProfileInfo
+from harmost.client.request import (
+    TIMEOUT_S,
+    EmbedOptions,
+    Messages,
+    Options,
+    chat_request,
+    embed_request,
+    timeout_of,
+)
 from harmost.client.retry import Repeat, delay_s
 from harmost.client.transport import ADDRESS, CHANNEL_OPTIONS, Tls, credentials_of, key_metadata
 from harmost.router.v1 import router_pb2, router_pb2_grpc
@@ -94,6 +102,15 @@ class AsyncClient:
         return AsyncChatStream(
             self._stub.StreamChat(request, timeout=timeout_s, metadata=self._metadata)
         )
+
+    async def embed(
+        self, profile: str, texts: str | Iterable[str], **options: Unpack[EmbedOptions]
+    ) -> EmbedResult:
+        """A vector for each text, in order. Made again by itself only with an `idempotency_key`."""
+        request = embed_request(profile, texts, options)
+        repeat = Repeat.KEYED if request.idempotency_key else Repeat.NEVER
+        response = await self._call(self._stub.Embed, request, timeout_of(options), repeat)
+        return convert.embed_result(response)
 
     async def models(self, *, timeout_s: float = TIMEOUT_S) -> tuple[ModelInfo, ...]:
         """Models that the key may know of."""

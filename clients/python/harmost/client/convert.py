@@ -1,5 +1,6 @@
 """Protos to the values of events.py: the only file that reads both."""
 
+from array import array
 from typing import Any
 
 from google.protobuf import json_format
@@ -9,7 +10,7 @@ from harmost.client.parts import Part, Reasoning, Text, ToolCall
 from harmost.common.v1 import attempt_pb2, decision_pb2, usage_pb2
 from harmost.router.v1 import router_pb2
 
-__all__ = ["chat_result", "event_of", "model_info", "profile_info"]
+__all__ = ["chat_result", "embed_result", "event_of", "model_info", "profile_info"]
 
 
 def event_of(message: router_pb2.StreamChatResponse) -> events.Event | None:
@@ -39,6 +40,12 @@ def chat_result(message: router_pb2.ChatResponse) -> events.ChatResult:
     text = "".join(part.text for part in message.parts)
     parts = tuple(part for each in message.parts if (part := _part(each)) is not None)
     return events.ChatResult(text, _finished(message.finished, 0), parts)
+
+
+def embed_result(message: router_pb2.EmbedResponse) -> events.EmbedResult:
+    """Vectors, and the end of their mission."""
+    vectors = tuple(array("f", each.values) for each in message.embeddings)
+    return events.EmbedResult(vectors, _finished(message.finished, 0))
 
 
 def _part(message: router_pb2.Part) -> Part | None:

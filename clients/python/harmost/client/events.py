@@ -3,6 +3,7 @@
 Names of enums are lower case without their prefix ("stop", "policy_denied"); "" means not stated.
 """
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +16,7 @@ __all__ = [
     "ChatResult",
     "Decision",
     "Delta",
+    "EmbedResult",
     "Event",
     "Exclusion",
     "Finished",
@@ -212,6 +214,19 @@ class Finished:
 
 
 Event: TypeAlias = Started | StepStarted | Delta | ToolCallDelta | Hop | StepFinished | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """A vector of float32 for each text, in order, and how they came about."""
+
+    vectors: tuple["array[float]", ...]
+    finished: Finished
+
+    @property
+    def record_id(self) -> str:
+        """Names the kept record."""
+        return self.finished.record_id
 
 
 @dataclass(frozen=True, slots=True)

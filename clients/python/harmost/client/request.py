@@ -18,7 +18,17 @@ from harmost.client.parts import (
 )
 from harmost.router.v1 import router_pb2
 
-__all__ = ["TIMEOUT_S", "Claims", "Message", "Messages", "Options", "chat_request", "timeout_of"]
+__all__ = [
+    "TIMEOUT_S",
+    "Claims",
+    "EmbedOptions",
+    "Message",
+    "Messages",
+    "Options",
+    "chat_request",
+    "embed_request",
+    "timeout_of",
+]
 
 TIMEOUT_S = 60.0
 
@@ -36,6 +46,13 @@ _EFFORTS = {
     "low": router_pb2.REASONING_EFFORT_LOW,
     "medium": router_pb2.REASONING_EFFORT_MEDIUM,
     "high": router_pb2.REASONING_EFFORT_HIGH,
+}
+_PURPOSES = {
+    "": router_pb2.EMBED_PURPOSE_UNSPECIFIED,
+    "document": router_pb2.EMBED_PURPOSE_DOCUMENT,
+    "query": router_pb2.EMBED_PURPOSE_QUERY,
+    "classification": router_pb2.EMBED_PURPOSE_CLASSIFICATION,
+    "clustering": router_pb2.EMBED_PURPOSE_CLUSTERING,
 }
 _CHOICES = {
     "auto": router_pb2.TOOL_CHOICE_MODE_AUTO,
@@ -100,6 +117,24 @@ class Options(TypedDict, total=False):
     timeout_s: float
 
 
+class EmbedOptions(TypedDict, total=False):
+    """What may be said beside profile and texts; those that `Options` has too mean the same.
+
+    `dimensions` 0: as many numbers as the model gives. `purpose`: what the vectors are for.
+    """
+
+    tenant: str
+    dimensions: int
+    purpose: Literal["document", "query", "classification", "clustering"]
+    claims: Claims
+    agent_id: str
+    end_user_id: str
+    data_subject_id: str
+    labels: Mapping[str, str]
+    idempotency_key: str
+    timeout_s: float
+
+
 Request = TypeVar("Request", router_pb2.ChatRequest, router_pb2.StreamChatRequest)
 
 
@@ -126,7 +161,28 @@ def chat_request(
     return request
 
 
-def timeout_of(options: Options) -> float:
+def embed_request(
+    profile: str, texts: str | Iterable[str], options: EmbedOptions
+) -> router_pb2.EmbedRequest:
+    """The request for vectors; a lone string is one text. Bounds are the server's to check."""
+    request = router_pb2.EmbedRequest(
+        profile=profile,
+        inputs=[texts] if isinstance(texts, str) else texts,
+        tenant=options.get("tenant", ""),
+        dimensions=options.get("dimensions", 0),
+        purpose=_PURPOSES[options.get("purpose", "")],
+        agent_id=options.get("agent_id", ""),
+        end_user_id=options.get("end_user_id", ""),
+        data_subject_id=options.get("data_subject_id", ""),
+        labels=options.get("labels", {}),
+        idempotency_key=options.get("idempotency_key", ""),
+    )
+    if "claims" in options:
+        request.claims.CopyFrom(_claims(options["claims"]))
+    return request
+
+
+def timeout_of(options: Options | EmbedOptions) -> float:
     """Seconds for the whole call, > 0."""
     timeout_s = options.get("timeout_s", TIMEOUT_S)
     if not timeout_s > 0:

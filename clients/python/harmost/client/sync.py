@@ -2,15 +2,23 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 
 from harmost.client import convert
 from harmost.client.errors import HarmostError, error_of
-from harmost.client.events import ChatResult, Event, ModelInfo, ProfileInfo
-from harmost.client.request import TIMEOUT_S, Messages, Options, chat_request, timeout_of
+from harmost.client.events import ChatResult, EmbedResult, Event, ModelInfo, ProfileInfo
+from harmost.client.request import (
+    TIMEOUT_S,
+    EmbedOptions,
+    Messages,
+    Options,
+    chat_request,
+    embed_request,
+    timeout_of,
+)
 from harmost.client.retry import Repeat, delay_s
 from harmost.client.transport import ADDRESS, CHANNEL_OPTIONS, Tls, credentials_of, key_metadata
 from harmost.router.v1 import router_pb2, router_pb2_grpc
@@ -84,6 +92,15 @@ class Client:
         return ChatStream(
             self._stub.StreamChat(request, timeout=timeout_s, metadata=self._metadata)
         )
+
+    def embed(
+        self, profile: str, texts: str | Iterable[str], **options: Unpack[EmbedOptions]
+    ) -> EmbedResult:
+        """A vector for each text, in order. Made again by itself only with an `idempotency_key`."""
+        request = embed_request(profile, texts, options)
+        repeat = Repeat.KEYED if request.idempotency_key else Repeat.NEVER
+        response = self._call(self._stub.Embed, request, timeout_of(options), repeat)
+        return convert.embed_result(response)
 
     def models(self, *, timeout_s: float = TIMEOUT_S) -> tuple[ModelInfo, ...]:
         """Models that the key may know of."""

@@ -17,6 +17,7 @@ __all__ = [
     "Ended",
     "Event",
     "Fit",
+    "Framing",
     "HttpRequest",
     "ProviderError",
     "ProviderErrorKind",
@@ -25,7 +26,11 @@ __all__ = [
     "ToolCallDelta",
     "UpstreamRequest",
     "UsageReported",
+    "framing",
 ]
+
+# How a streamed answer is cut into events: `text/event-stream` (scan_sse), or AWS's own (scan_aws).
+Framing = Literal["sse", "aws"]
 
 ProviderErrorKind = Literal[
     "connect_failed",  # no connection, or it broke before the first byte
@@ -65,7 +70,10 @@ class Fit(NamedTuple):
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP POST: path below the provider's base URL, headers without credentials, body."""
+    """An HTTP POST: path below the provider's base URL, headers without credentials, body.
+
+    The header `accept` names the media type that alone a good answer has.
+    """
 
     path: str
     headers: Mapping[str, str]
@@ -141,7 +149,7 @@ class AnswerReader(Protocol):
 
 
 class Codec(Protocol):
-    """One wire format."""
+    """One wire format. One whose streams are not `text/event-stream` says so in `framing`."""
 
     def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
         """What of them cannot be said in this format."""
@@ -162,3 +170,9 @@ class Codec(Protocol):
     def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """What an answer with an HTTP status other than 200 means. `headers` in lower case."""
         ...
+
+
+def framing(codec: Codec) -> Framing:
+    """How the answers of this format are framed."""
+    stated: Framing = getattr(codec, "framing", "sse")
+    return stated

@@ -19,7 +19,6 @@ from harmost.core.chat import (
     Part,
     Reasoning,
     Text,
-    Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
@@ -41,6 +40,7 @@ from harmost.core.providers.failures import (
     UNREADABLE,
     broken,
 )
+from harmost.core.providers.functions import function_call, function_tool, media_url
 from harmost.core.providers.marks import marks
 from harmost.core.providers.openai_errors import refused, stated_by_openai
 from harmost.core.providers.usage.openai import ChatUsage
@@ -134,7 +134,7 @@ class OpenAiCodec:
         if generation.output_schema_json:
             body["response_format"] = _response_format(generation.output_schema_json)
         if generation.tools:
-            body["tools"] = [_tool(tool) for tool in generation.tools]
+            body["tools"] = [function_tool(tool) for tool in generation.tools]
             body["tool_choice"] = _tool_choice(generation.tool_choice)
             if generation.tool_choice.one_at_a_time:
                 body["parallel_tool_calls"] = False
@@ -280,7 +280,7 @@ def _messages(message: Message) -> Iterator[dict[str, object]]:
                 if isinstance(part, ToolResult):
                     yield {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
         case "assistant":
-            calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
+            calls = [function_call(part) for part in message.parts if isinstance(part, ToolCall)]
             if calls:
                 yield {"role": "assistant", "content": message.text or None, "tool_calls": calls}
             else:
@@ -296,11 +296,6 @@ def _messages(message: Message) -> Iterator[dict[str, object]]:
             }
         case _:
             yield {"role": message.role, "content": message.text}
-
-
-def _call(call: ToolCall) -> dict[str, object]:
-    function = {"name": call.name, "arguments": call.arguments_json}
-    return {"id": call.call_id, "type": "function", "function": function}
 
 
 def _all(names: Iterable[str]) -> tuple[str, ...]:
@@ -327,28 +322,17 @@ def _lack(media: Part) -> str:
 
 
 def _media(media: Media) -> dict[str, object]:
-    encoded = b64encode(media.data).decode()
-    url = media.uri or f"data:{media.media_type};base64,{encoded}"
     match media.kind:
         case "image":
-            return {"type": "image_url", "image_url": {"url": url}}
+            return {"type": "image_url", "image_url": {"url": media_url(media)}}
         case "audio":
             audio_format = _AUDIO_FORMATS.get(media.media_type, media.media_type)
-            return {"type": "input_audio", "input_audio": {"data": encoded, "format": audio_format}}
+            data = b64encode(media.data).decode()
+            return {"type": "input_audio", "input_audio": {"data": data, "format": audio_format}}
         case "file" if media.file_id:
             return {"type": "file", "file": {"file_id": media.file_id}}
         case "file":
-            return {"type": "file", "file": {"filename": "document", "file_data": url}}
-
-
-def _tool(tool: Tool) -> dict[str, object]:
-    function: dict[str, object] = {
-        "name": tool.name,
-        "parameters": msgspec.Raw(tool.parameters_schema_json.encode()),
-    }
-    if tool.description:
-        function["description"] = tool.description
-    return {"type": "function", "function": function}
+            return {"type": "file", "file": {"filename": "document", "file_data": media_url(media)}}
 
 
 def _tool_choice(choice: ToolChoice) -> object:

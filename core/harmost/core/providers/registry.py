@@ -6,7 +6,9 @@ from functools import lru_cache
 from harmost.core.errors import InvalidInput, NotFound
 from harmost.core.providers.anthropic import VERSIONS as ANTHROPIC_VERSIONS
 from harmost.core.providers.anthropic import AnthropicCodec
+from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
+from harmost.core.providers.cohere import CohereCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.providers.openai_responses import ResponsesCodec
 from harmost.core.resources.kinds import ProviderSpec
@@ -40,6 +42,8 @@ CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
     "openai-responses": _only(ResponsesCodec),
     "anthropic": _anthropic,
+    "bedrock": _only(BedrockCodec),
+    "cohere": _only(CohereCodec),
 }
 
 

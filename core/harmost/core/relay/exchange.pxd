@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from harmost.core.providers.buffer cimport Buffer
+from harmost.core.providers.scan_aws cimport Aws
 from harmost.core.providers.scan_delta cimport DeltaScan
 from harmost.core.providers.scan_sse cimport Sse
 
@@ -14,7 +15,11 @@ cdef class OutputScan:
 
 
 cdef class AttemptExchange:
+    cdef bint _is_aws        # how the stream is framed: `_aws` reads it, not `_sse`
     cdef Sse _sse
+    cdef Aws _aws
+    cdef const char* _event  # what was found last in it
+    cdef Py_ssize_t _event_size
     cdef Buffer _out         # framed messages of this turn
     cdef Buffer _plain       # one text without its escapes
     cdef DeltaScan _scan     # NULL: a codec that only its reader knows
@@ -40,6 +45,7 @@ cdef class AttemptExchange:
 
     cpdef receive(self, bytes data)
     cdef int _read(self) except -1
+    cdef int _next(self) noexcept
     cdef int _take_event(self) except -1
     cdef int _take_slowly(self) except -1
     cdef int _take(self, list events) except -1

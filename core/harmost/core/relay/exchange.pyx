@@ -13,6 +13,13 @@ from harmost.core.providers.buffer cimport (
     buffer_free,
     buffer_reserve,
 )
+from harmost.core.providers.scan_aws cimport (
+    AWS_CORRUPT,
+    aws_close,
+    aws_feed,
+    aws_next,
+    aws_open,
+)
 from harmost.core.providers.scan_delta cimport (
     DELTA_NOTHING,
     DELTA_TEXT,
@@ -39,7 +46,9 @@ from harmost.core.providers.codec import (
     TextDelta,
     ToolCallDelta,
     UsageReported,
+    framing,
 )
+from harmost.core.providers.failures import broken
 from harmost.core.providers.registry import codec
 from harmost.core.relay.kept import Kept
 
@@ -100,12 +109,15 @@ cdef class AttemptExchange:
             raise ValueError(f"output_tokens_max must be in 1..{TOKENS_MAX}: {output_tokens_max}")
         if not 0 <= step_index < 1 << 31 or first_sequence < 0:
             raise ValueError("step_index and first_sequence must not be negative")
-        self._reader = codec(codec_name).reader()
+        format_ = codec(codec_name)
+        self._reader = format_.reader()
+        self._is_aws = framing(format_) == "aws"
         if codec_name == "openai":
             self._scan = scan_openai
         elif codec_name == "anthropic":
             self._scan = scan_anthropic
         sse_open(&self._sse, SSE_LINE_BYTES_MAX)
+        aws_open(&self._aws, SSE_LINE_BYTES_MAX)
         self._head = delta_head(step_index, attempt_id.encode())
         self._output_scan = output_scan
         self._grow = grow
@@ -119,6 +131,7 @@ cdef class AttemptExchange:
 
     def __dealloc__(self):
         sse_close(&self._sse)
+        aws_close(&self._aws)
         buffer_free(&self._out)
         buffer_free(&self._plain)
 
@@ -144,7 +157,10 @@ cdef class AttemptExchange:
         if self._over:
             return None
         buffer_clear(&self._out)
-        sse_feed(&self._sse, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if self._is_aws:
+            aws_feed(&self._aws, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        else:
+            sse_feed(&self._sse, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         try:
             self._read()
         except:
@@ -171,23 +187,39 @@ cdef class AttemptExchange:
     cdef int _read(self) except -1:
         cdef int status = SSE_EVENT
         while not self._over:
-            status = sse_next(&self._sse)
+            status = self._next()
             if status != SSE_EVENT:
                 break
             self._take_event()
         if status == SSE_NO_MEMORY:
             raise MemoryError
-        if status != SSE_EVENT and status != SSE_MORE:
+        if status == AWS_CORRUPT:
+            self._over = True
+            self.fail(broken("the stream is no event stream of AWS, or was changed on the way"))
+        elif status != SSE_EVENT and status != SSE_MORE:
             self._over = True
             self._take(self._reader.overflow())
         return 0
+
+    cdef int _next(self) noexcept:
+        """The next event of the stream, as its framing finds it; what `sse_next` says."""
+        cdef int status
+        if self._is_aws:
+            status = aws_next(&self._aws)
+            self._event = self._aws.event
+            self._event_size = self._aws.event_size
+        else:
+            status = sse_next(&self._sse)
+            self._event = self._sse.event
+            self._event_size = self._sse.event_size
+        return status
 
     cdef int _take_event(self) except -1:
         cdef Slice text
         cdef int found
         if self._scan == NULL:
             return self._take_slowly()
-        found = self._scan(self._sse.event, self._sse.event_size, self._id_known, &text)
+        found = self._scan(self._event, self._event_size, self._id_known, &text)
         if found == DELTA_NOTHING:
             return 0
         if found != DELTA_TEXT:
@@ -201,9 +233,7 @@ cdef class AttemptExchange:
 
     cdef int _take_slowly(self) except -1:
         """What the scanner does not know: the vendor's reader decides."""
-        self._take(
-            self._reader.take(PyBytes_FromStringAndSize(self._sse.event, self._sse.event_size))
-        )
+        self._take(self._reader.take(PyBytes_FromStringAndSize(self._event, self._event_size)))
         self._id_known = bool(self._reader.response_id)
         if self._reader.over:
             self._over = True

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from harmost.core.chat import Generation, Media, MediaKind, Message
+from harmost.core.chat import Embeds, Generation, Media, MediaKind, Message
 from harmost.core.providers.codec import Fit
+from harmost.core.providers.embed import EmbedCodec
 from harmost.core.resources.kinds import ModelSpec
 
-__all__ = ["dropped", "media", "modalities", "needs", "unfit"]
+__all__ = ["dropped", "embeds_alone", "media", "modalities", "needs", "unfit", "unfit_to_embed"]
 
 _BY_MEDIA = {"image": "vision", "audio": "audio", "file": "files"}
 
@@ -54,3 +55,23 @@ def dropped(model: ModelSpec, fit: Fit, generation: Generation) -> tuple[str, ..
     if reasons and "reasoning" not in model.capabilities:
         return (*fit.drops, "reasoning_effort")
     return fit.drops
+
+
+def embeds_alone(model: ModelSpec) -> bool:
+    """Whether `model` makes vectors and answers nothing."""
+    return "embeddings" in model.capabilities and "chat" not in model.capabilities
+
+
+def unfit_to_embed(
+    model: ModelSpec, codec: EmbedCodec | None, embeds: Embeds, *, texts: int, drop: bool
+) -> str:
+    """Why `model`, whose provider's format for vectors is `codec`, cannot be asked; "": it can.
+
+    `drop`: wishes that the format does not know may be left out.
+    """
+    if codec is None:
+        return "its provider's format has no vectors"
+    if texts > codec.texts_max:
+        return f"it takes at most {codec.texts_max} texts in one call, and these are {texts}"
+    fit = codec.fit(embeds)
+    return unfit(model, fit, ("embeddings",), () if drop else fit.drops)

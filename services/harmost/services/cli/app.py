@@ -8,6 +8,7 @@ from harmost.services.cli import (
     budget,
     catalog,
     chat,
+    embed,
     keys,
     policy,
     records,
@@ -42,6 +43,7 @@ app.command("telemetry", rich_help_panel=RUN)(serve.telemetry)
 app.command("sandbox", rich_help_panel=RUN)(serve.sandbox)
 
 app.command("chat", rich_help_panel=CALL)(chat.chat)
+app.command("embed", rich_help_panel=CALL)(embed.embed)
 app.command("models", rich_help_panel=CALL)(catalog.models)
 app.command("profiles", rich_help_panel=CALL)(catalog.profiles)
 app.command("replay", rich_help_panel=CALL)(replay.replay)

@@ -1,13 +1,14 @@
-"""Who may come in: limits on calls in flight. Memory of one Router, decided without waiting."""
+"""Who may come in: limits on calls in flight, profiles that can be asked for vectors. Waits for nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from harmost.core.errors import RateLimited
+from harmost.core.errors import InvalidInput, RateLimited
+from harmost.core.mission.steps import CompiledStep
 from harmost.core.resources.kinds import TenantSpec
 from harmost.core.resources.resolve import Resource
 from harmost.core.tenants import ancestors
 
-__all__ = ["InFlight"]
+__all__ = ["InFlight", "check_embeds"]
 
 IN_FLIGHT_MAX = 4_000  # of one Router: about 25 KB each at the worst
 IN_FLIGHT_RETRY_S = 0.5
@@ -50,3 +51,19 @@ class InFlight:
             self._counts[level] -= 1
             if not self._counts[level]:
                 del self._counts[level]
+
+
+def check_embeds(profile: str, steps: Sequence[CompiledStep]) -> None:
+    """Raise InvalidInput where `profile`, of `steps`, says what vectors have no use for."""
+    only = steps[0]
+    if len(steps) > 1:
+        what = f"has {len(steps)} steps"
+    elif only.system:
+        what = "has a `system`"
+    elif only.output is not None:
+        what = "has an `output`"
+    else:
+        return
+    raise InvalidInput(
+        f"profile `{profile}` {what}, which vectors have no use for: ask one that has `models` alone"
+    )

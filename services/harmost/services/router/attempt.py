@@ -18,35 +18,29 @@ import msgspec
 
 from harmost.core.audit.rows import (
     AttemptClosed,
-    AttemptOpened,
     AttemptOutcome,
     AttemptSummary,
 )
-from harmost.core.budget.input_bound import InputBound
-from harmost.core.budget.nodes import Amount, BudgetPath
+from harmost.core.budget.nodes import Amount
 from harmost.core.budget.price import (
-    ModelPrice,
     cost_usd_nanos,
     output_tokens_within,
     worst_case_usd_nanos,
 )
 from harmost.core.budget.progressive import first_piece
-from harmost.core.chat import Generation, Message
 from harmost.core.errors import HarmostError
-from harmost.core.providers.codec import ProviderError, ProviderErrorKind, UpstreamRequest
+from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 from harmost.core.relay.exchange import AttemptExchange
-from harmost.core.resources.kinds import ModelSpec
+from harmost.core.relay.gathered import GatheredExchange
 from harmost.core.tokens.calibration import Calibration
-from harmost.core.tokens.measure import Shape
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
-from harmost.services.providers.endpoints import Endpoint
+from harmost.services.router.attempt_plan import AttemptPlan, embedding, http_request, opened
 from harmost.services.router.budget import BudgetClient, Held
 from harmost.services.router.estimates import Estimates
 from harmost.services.router.growth import PACE, Growth
 from harmost.services.router.lease_convert import Told
 from harmost.services.router.listeners import Listener
-from harmost.services.router.purse import Purse
 from harmost.services.router.tokenizer import Tokenizer
 from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 
@@ -75,35 +69,6 @@ _OUTCOMES: dict[ProviderErrorKind, AttemptOutcome] = {
 
 # The provider said no before it did anything: vendors do not bill these.
 _UNBILLED: frozenset[AttemptOutcome] = frozenset({"throttled", "provider_error", "rejected"})
-
-
-class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is tried. `input_bound` is proven; `shape` is what the input is estimated by."""
-
-    attempt_id: str
-    record_id: str
-    step_index: int
-    model: str
-    model_spec: ModelSpec
-    endpoint: Endpoint
-    price: ModelPrice | None
-    path: BudgetPath
-    messages: tuple[Message, ...]
-    generation: Generation
-    shape: Shape
-    input_bound: InputBound
-    output_tokens_max: int
-    stall_s: float | None
-    fsync_first: bool
-    words_alone: bool = True  # no media, tools or schema
-    dropped: tuple[str, ...] = ()  # wishes of `generation` that its provider does not take
-    purse: Purse | None = None  # of its mission, for all attempts together
-    progressive: bool = False  # it is billed by what is visible, and held for as it comes
-
-    @property
-    def price_version(self) -> str:
-        """Which price it was admitted with; "": its price is not known."""
-        return self.price.version if self.price is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +126,7 @@ class Attempt:
         )
         self._held, self.warnings = held, held.warnings
         try:
-            self._tools.journal.append(_opened(plan, held, self.started_ns))
+            self._tools.journal.append(opened(plan, held, self.started_ns))
         except HarmostError:
             self._settle(None, None)
             raise
@@ -185,7 +150,7 @@ class Attempt:
         self._clock_ns = time.monotonic_ns()
         self._call = call = self._tools.upstream.open(
             plan.endpoint,
-            plan.endpoint.codec.request(self._request()),
+            http_request(plan, output_tokens_max=self.output_tokens_max),
             attempt_id=plan.attempt_id,
             sink=self,
         )
@@ -251,7 +216,8 @@ class Attempt:
         if self.first_token_at_ns or self.plan.stall_s is None:
             return
         stall_ms = self.plan.stall_s * 1000
-        message = f"no token within {stall_ms:.0f} ms, the profile's `stall_ms`"
+        what = "token" if self.plan.embeds is None else "answer"
+        message = f"no {what} within {stall_ms:.0f} ms, the profile's `stall_ms`"
         self.on_error(ProviderError(kind="stalled", message=message))
 
     def _end(self) -> None:
@@ -404,19 +370,14 @@ class Attempt:
                 tool_calls_max=plan.input_bound.tool_calls_max,
             )
             tokens = min(tokens, affordable)
-        return max(tokens, 1)
+        return max(tokens, 1) if plan.output_tokens_max else 0  # vectors are no tokens
 
-    def _request(self) -> UpstreamRequest:
-        return UpstreamRequest(
-            vendor_model_id=self.plan.model_spec.vendor_model_id,
-            messages=self.plan.messages,
-            output_tokens_max=self.output_tokens_max,
-            generation=self.plan.generation,
-            service_tier=self.plan.model_spec.service_tier,
-        )
-
-    def _exchange(self, *, first_sequence: int, keep_text: bool) -> AttemptExchange:
+    def _exchange(
+        self, *, first_sequence: int, keep_text: bool
+    ) -> AttemptExchange | GatheredExchange:
         plan = self.plan
+        if plan.embeds is not None:
+            return GatheredExchange(*embedding(plan), first_sequence=first_sequence)
         return AttemptExchange(
             plan.endpoint.spec.codec,
             output_tokens_max=self.output_tokens_max,
@@ -465,26 +426,3 @@ class Attempt:
             region=plan.model_spec.region or plan.endpoint.spec.region,
             estimated_input_tokens=self._estimates.input_tokens,
         )
-
-
-def _opened(plan: AttemptPlan, held: Held, started_ns: int) -> AttemptOpened:
-    return AttemptOpened(
-        record_id=plan.record_id,
-        attempt_id=plan.attempt_id,
-        step_index=plan.step_index,
-        model=plan.model,
-        provider=plan.endpoint.name,
-        vendor_model_id=plan.model_spec.vendor_model_id,
-        tenant=plan.path.tenant,
-        profile=plan.path.profile,
-        agent_id=plan.path.agent_id,
-        end_user_id=plan.path.end_user_id,
-        held_usd_nanos=held.amount.usd_nanos,
-        held_tokens=held.amount.tokens,
-        input_tokens_max=plan.input_bound.tokens_max,
-        price=plan.price,
-        epoch=held.epoch,
-        counters=held.counters,
-        started_at_ns=started_ns,
-        region=plan.model_spec.region,
-    )

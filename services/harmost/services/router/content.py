@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from harmost.core.chat import (
     CacheTtl,
+    EmbedPurpose,
+    Embeds,
     Generation,
     Media,
     Message,
@@ -23,9 +25,19 @@ from harmost.core.errors import InvalidInput, Violation
 from harmost.core.messages.form import Field, Form
 from harmost.router.v1 import router_pb2
 
-__all__ = ["AnyChatRequest", "generation_of", "input_bytes", "messages_of", "part_to_bytes"]
+__all__ = [
+    "AnyChatRequest",
+    "AnyRequest",
+    "embeds_of",
+    "generation_of",
+    "input_bytes",
+    "messages_of",
+    "part_to_bytes",
+    "texts_of",
+]
 
 AnyChatRequest: TypeAlias = router_pb2.ChatRequest | router_pb2.StreamChatRequest
+AnyRequest: TypeAlias = AnyChatRequest | router_pb2.EmbedRequest
 
 _AS_IT_IS = Generation()  # most calls leave it out: immutable, so one will do
 
@@ -50,6 +62,13 @@ _EFFORTS: Mapping[int, ReasoningEffort] = {
     router_pb2.REASONING_EFFORT_LOW: "low",
     router_pb2.REASONING_EFFORT_MEDIUM: "medium",
     router_pb2.REASONING_EFFORT_HIGH: "high",
+}
+_PURPOSES: Mapping[int, EmbedPurpose] = {
+    router_pb2.EMBED_PURPOSE_UNSPECIFIED: "",
+    router_pb2.EMBED_PURPOSE_DOCUMENT: "document",
+    router_pb2.EMBED_PURPOSE_QUERY: "query",
+    router_pb2.EMBED_PURPOSE_CLASSIFICATION: "classification",
+    router_pb2.EMBED_PURPOSE_CLUSTERING: "clustering",
 }
 _TTLS: Mapping[int, CacheTtl] = {
     router_pb2.CACHE_TTL_UNSPECIFIED: "5m",
@@ -89,8 +108,24 @@ def generation_of(request: AnyChatRequest) -> Generation:
     )
 
 
-def input_bytes(request: AnyChatRequest) -> int:
+def texts_of(request: router_pb2.EmbedRequest) -> tuple[Message, ...]:
+    """A message for each text that becomes a vector. Raises InvalidInput, which names an empty one."""
+    for index, text in enumerate(request.inputs):
+        if not text:
+            raise _wrong(f"inputs[{index}]", "is empty, and has no vector: leave it out")
+    return tuple(Message.of("user", text) for text in request.inputs)
+
+
+def embeds_of(request: router_pb2.EmbedRequest) -> Embeds:
+    """What vectors are wanted."""
+    # INVARIANT: the gate refused any other purpose.
+    return Embeds(dimensions=request.dimensions, purpose=_PURPOSES[request.purpose])
+
+
+def input_bytes(request: AnyRequest) -> int:
     """Bytes of all that is said and shown, tools included: at least those of its texts and data."""
+    if isinstance(request, router_pb2.EmbedRequest):
+        return sum(len(text.encode()) for text in request.inputs)
     texts = sum(len(part.text.encode()) for m in request.messages for part in m.parts)
     others = sum(
         part.ByteSize() for m in request.messages for part in m.parts if not part.HasField("text")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 
-from harmost.core.chat import Call, Claims, FinishReason, Part
+from harmost.core.chat import Call, Claims, FinishReason, Generation, Part
 from harmost.core.errors import Forbidden, UnsupportedField, Violation
 from harmost.core.messages.form import Field, Form
 from harmost.core.otel.context import UNTRACED, TraceContext
@@ -16,10 +16,12 @@ from harmost.services.convert.forms import form_of
 from harmost.services.convert.usage import USAGE
 from harmost.services.interceptors.principal import Principal
 from harmost.services.router.content import (
-    AnyChatRequest,
+    AnyRequest,
+    embeds_of,
     generation_of,
     messages_of,
     part_to_bytes,
+    texts_of,
 )
 from harmost.services.router.events import (
     Finished,
@@ -30,7 +32,7 @@ from harmost.services.router.events import (
     StepStarted,
 )
 
-__all__ = ["call_of", "chat_response", "stream_response"]
+__all__ = ["call_of", "chat_response", "embed_response", "stream_response"]
 
 _NOTHING_SAID = Claims()  # most calls: immutable, so one will do
 
@@ -45,24 +47,29 @@ _FINISH_REASONS: "Mapping[FinishReason, router_pb2.FinishReason.ValueType]" = {
 
 
 def call_of(
-    request: AnyChatRequest, *, principal: Principal, tenant: str, trace: TraceContext = UNTRACED
+    request: AnyRequest, *, principal: Principal, tenant: str, trace: TraceContext = UNTRACED
 ) -> Call:
     """The call that `request` means, charged to `tenant`; `trace` is where its caller stands.
 
     Raises `UnsupportedField` for what this version does not carry, `Forbidden` for a claim that the
     principal's tenant does not grant.
     """
-    if request.conversation_id:
+    embeds = None
+    if isinstance(request, router_pb2.EmbedRequest):
+        messages, generation, embeds = texts_of(request), Generation(), embeds_of(request)
+    elif request.conversation_id:
         raise UnsupportedField(
             "`conversation_id` is not carried by this version: leave it out",
             violations=[Violation("conversation_id", "is not carried by this version")],
         )
+    else:
+        messages, generation = messages_of(request), generation_of(request)
     return Call(
         profile=request.profile,
         tenant=tenant,
         principal=principal.name,
-        messages=messages_of(request),
-        generation=generation_of(request),
+        messages=messages,
+        generation=generation,
         claims=_claims(request.claims, principal) if request.HasField("claims") else _NOTHING_SAID,
         agent_id=request.agent_id,
         end_user_id=request.end_user_id,
@@ -72,6 +79,7 @@ def call_of(
         traceparent=trace.parent,
         tracestate=trace.state,
         streamed=isinstance(request, router_pb2.StreamChatRequest),
+        embeds=embeds,
     )
 
 
@@ -83,6 +91,11 @@ def stream_response(event: MissionEvent, sequence: int) -> bytes:
 def chat_response(parts: tuple[Part, ...], finished: Finished) -> bytes:
     """A whole answer, serialized."""
     return _ANSWER.write(_Answer(parts, finished))
+
+
+def embed_response(vectors: tuple[bytes, ...], finished: Finished) -> bytes:
+    """Vectors, packed, and the end of their mission, serialized. What is packed is the wire's own form."""
+    return _VECTORS.write(_Vectors(vectors, finished))
 
 
 def _claims(claims: router_pb2.Claims, principal: Principal) -> Claims:
@@ -113,6 +126,11 @@ def _output(output: Mapping[str, Any]) -> bytes:
 class _Told(NamedTuple):
     sequence: int
     event: MissionEvent
+
+
+class _Vectors(NamedTuple):
+    embeddings: tuple[bytes, ...]
+    finished: Finished
 
 
 class _Answer(NamedTuple):
@@ -165,4 +183,22 @@ _ANSWER = form_of(
     router_pb2.ChatResponse,
     _Answer,
     how={"parts": part_to_bytes, "finished": _FINISHED},
+)
+_VALUES = Form(
+    [Field(router_pb2.Embedding.DESCRIPTOR.fields_by_name["values"].number, "packed", "bytes")]
+)
+
+
+class _Packed(NamedTuple):
+    packed: bytes
+
+
+def _vector(packed: bytes) -> bytes:
+    return _VALUES.write(_Packed(packed))
+
+
+_VECTORS = form_of(
+    router_pb2.EmbedResponse,
+    _Vectors,
+    how={"embeddings": _vector, "finished": _FINISHED},
 )

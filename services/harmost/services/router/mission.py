@@ -38,13 +38,15 @@ from harmost.core.errors import (
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision
 from harmost.core.policy.expiry import LatestTime
+from harmost.core.relay.gathered import GatheredExchange
 from harmost.core.resources.kinds import MissionProfileSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.routing.choose import HOPS
 from harmost.core.usage import TokenUsage
 from harmost.services.convert.record import RECORD
 from harmost.services.providers.endpoints import Endpoints
-from harmost.services.router.attempt import Attempt, AttemptPlan, AttemptTools
+from harmost.services.router.attempt import Attempt, AttemptTools
+from harmost.services.router.attempt_plan import AttemptPlan
 from harmost.services.router.events import Finished, Hop, Started, StepFinished, StepStarted
 from harmost.services.router.failures import none_left
 from harmost.services.router.listeners import Listener
@@ -151,6 +153,12 @@ class Mission:
         answered = (a for a in reversed(self._attempts) if a.exchange.deltas)
         attempt = next(answered, None)
         return attempt.exchange.parts if attempt is not None else ()
+
+    @property
+    def vectors(self) -> tuple[bytes, ...]:
+        """One for each text of a call that asked for vectors, packed."""
+        exchange = self._attempts[-1].exchange
+        return exchange.vectors if isinstance(exchange, GatheredExchange) else ()
 
     def kill(self, error: Killed) -> None:
         """Have `run` end with `error`, its provider stopped in this turn of the loop."""
@@ -305,6 +313,7 @@ class Mission:
             messages=turn.messages,
             generation=generation,
             words_alone=turn.words_alone,
+            embeds=turn.embeds,
             dropped=left_out,
             shape=turn.shape,
             input_bound=bound,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import grpc
 
 from harmost.core.audit.rows import Outcome, OutcomeReported
-from harmost.core.chat import Call, Part
-from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow, Unsupported
+from harmost.core.chat import Call
+from harmost.core.errors import InvalidInput, NotFound, NotPossibleNow
 from harmost.core.limits import INPUT_BYTES_MAX
 from harmost.core.otel.context import TraceContext, trace_context
 from harmost.core.policy.revocations import killed
@@ -24,9 +24,9 @@ from harmost.core.resources.snapshot import CompiledSnapshot
 from harmost.core.tenants import visible
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.services.interceptors.principal import Principal, current_principal
-from harmost.services.router.admission import InFlight
-from harmost.services.router.content import AnyChatRequest, input_bytes
-from harmost.services.router.convert import call_of, chat_response
+from harmost.services.router.admission import InFlight, check_embeds
+from harmost.services.router.content import AnyRequest, input_bytes
+from harmost.services.router.convert import call_of, chat_response, embed_response
 from harmost.services.router.events import Finished
 from harmost.services.router.failures import raise_if_broken
 from harmost.services.router.listeners import Listener, Nobody, listening
@@ -78,12 +78,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> bytes:
         serving = self._serve(request, context, Nobody())
         del request
-        return chat_response(*await serving)
+        mission, finished = await serving
+        return chat_response(mission.parts, finished)
 
-    async def Embed(
+    async def Embed(  # type: ignore[override] # as `Chat`
         self, request: router_pb2.EmbedRequest, context: Context
-    ) -> router_pb2.EmbedResponse:
-        raise Unsupported("no provider codec of this version offers embeddings")
+    ) -> bytes:
+        serving = self._serve(request, context, Nobody())
+        del request
+        mission, finished = await serving
+        return embed_response(mission.vectors, finished)
 
     async def ReportOutcome(
         self, request: router_pb2.ReportOutcomeRequest, context: Context
@@ -146,9 +150,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     # --- admit --------------------------------------------------------------------------------------
 
     async def _serve(
-        self, request: AnyChatRequest, context: Context, listener: Listener
-    ) -> tuple[tuple[Part, ...], Finished]:
-        """The answer and the end of a mission for `request`, which is counted while it runs.
+        self, request: AnyRequest, context: Context, listener: Listener
+    ) -> tuple[Mission, Finished]:
+        """A mission for `request` that has run, and its end; it is counted while it runs.
 
         Left early, it is settled behind the scenes.
         """
@@ -177,7 +181,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             self._missions.begin(mission, principal)
             finished = await mission.run(listener)
             raise_if_broken(finished)
-            return mission.parts, finished
+            return mission, finished
         finally:
             if mission is not None:
                 self._missions.end(mission)
@@ -189,7 +193,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                     await self._tools.attempt.budget.ended(record_id)
 
     async def _claim(
-        self, request: AnyChatRequest, call: Call, principal: Principal, record_id: str
+        self, request: AnyRequest, call: Call, principal: Principal, record_id: str
     ) -> None:
         """Make the call's key stand for it alone, whichever Router is asked next."""
         owner = f"{principal.tenant}:{principal.name}"  # names are unique within a tenant
@@ -198,7 +202,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
 
     def _admit(
         self,
-        request: AnyChatRequest,
+        request: AnyRequest,
         principal: Principal,
         snapshot: CompiledSnapshot,
         trace: TraceContext,
@@ -217,6 +221,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             )
         tenant = _charged(request, principal, profile.metadata.tenant, snapshot)
         _check_size(request, min(profile.spec.input_bytes_max, INPUT_BYTES_MAX))
+        if isinstance(request, router_pb2.EmbedRequest):
+            check_embeds(request.profile, snapshot.steps[request.profile])
         return call_of(request, principal=principal, tenant=tenant, trace=trace)
 
     async def _stop(self) -> None:
@@ -243,19 +249,19 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 await self._tools.attempt.budget.ended(mission.record_id)
 
 
-def _check_size(request: AnyChatRequest, input_bytes_max: int) -> None:
+def _check_size(request: AnyRequest, input_bytes_max: int) -> None:
     if request.ByteSize() <= input_bytes_max:
         return  # nearly always, and then its parts need not be looked at
     said_bytes = input_bytes(request)
     if said_bytes > input_bytes_max:
         raise InvalidInput(
-            f"the messages are {said_bytes} bytes: "
+            f"the input is {said_bytes} bytes: "
             f"profile `{request.profile}` takes at most {input_bytes_max}"
         )
 
 
 def _charged(
-    request: AnyChatRequest, principal: Principal, owner: str, snapshot: CompiledSnapshot
+    request: AnyRequest, principal: Principal, owner: str, snapshot: CompiledSnapshot
 ) -> str:
     """The tenant path that pays; `owner` is the profile's tenant."""
     tenant = request.tenant or (owner if visible(principal.tenant, owner) else principal.tenant)
@@ -282,7 +288,7 @@ def _shared(principal_tenant: str, owner: str) -> bool:
     return not owner or visible(principal_tenant, owner) or visible(owner, principal_tenant)
 
 
-def _digest(request: AnyChatRequest) -> bytes:
+def _digest(request: AnyRequest) -> bytes:
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 

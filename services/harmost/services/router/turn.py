@@ -13,7 +13,7 @@ from harmost.core.budget.input_bound import InputBound, input_bound
 from harmost.core.budget.nodes import BudgetLimit
 from harmost.core.budget.price import ModelPrice, usd_nanos
 from harmost.core.budget.thresholds import Throttle
-from harmost.core.chat import Call, Generation, Message, Text, Tool, ToolChoice
+from harmost.core.chat import Call, Embeds, Generation, Message, Text, Tool, ToolChoice
 from harmost.core.errors import PolicyDenied, RateLimited
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.policy.decision import Decision, Exclusion, Redaction, RuleHit
@@ -23,6 +23,8 @@ from harmost.core.privacy.redact import redact as redact_text
 from harmost.core.privacy.redact import redact_json
 from harmost.core.privacy.scan import find
 from harmost.core.providers.codec import Fit
+from harmost.core.providers.embed import EmbedCodec
+from harmost.core.providers.embed_registry import embed_codec_of
 from harmost.core.providers.registry import codec_of
 from harmost.core.resources.kinds import ModelSpec
 from harmost.core.resources.snapshot import CompiledSnapshot
@@ -49,7 +51,8 @@ __all__ = [
 
 # What each model of the snapshot costs now; None: not known.
 Prices: TypeAlias = Mapping[str, ModelPrice | None]
-_NO_WISHES = msgspec.structs.asdict(Generation())
+_NOTHING_MORE = Generation()
+_NO_WISHES = msgspec.structs.asdict(_NOTHING_MORE)
 # A denial travels in headers, of which clients take 8 KiB.
 OTHER_RULES_MAX = 8
 
@@ -66,6 +69,14 @@ class Turn(msgspec.Struct, frozen=True):
     words_alone: bool  # nothing else is said, and none of what not every model can is asked for
     data_classes: tuple[str, ...]
     shape: Shape
+    embeds: Embeds | None = None  # each message becomes a vector
+
+    @property
+    def context(self) -> Shape:
+        """Of what must fit a model's context at once: all of it, or the longest text alone."""
+        if self.embeds is None:
+            return self.shape
+        return Shape([max((message.text for message in self.messages), key=len)])
 
     @property
     def input_tokens(self) -> int:
@@ -88,7 +99,8 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
 
     Earlier outputs follow the profile's own system text, so that a hand-off needs no code.
     """
-    system = step.system
+    # Vectors are of the texts alone: a profile with a `system` is not asked for them (service.py).
+    system = step.system if call.embeds is None else ""
     if outputs:
         results = json.dumps(outputs, ensure_ascii=False, sort_keys=True)
         system = f"{system}\n\nResults of earlier steps: {results}".lstrip()
@@ -106,6 +118,7 @@ def classify(call: Call, step: CompiledStep, outputs: Mapping[str, Mapping[str, 
         ),
         data_classes=tuple(sorted(found | set(call.claims.data_classes))),
         shape=Shape(written),
+        embeds=call.embeds,
     )
 
 
@@ -122,13 +135,8 @@ def _generation(generation: Generation, step: CompiledStep) -> Generation:
 
 
 def _asks_nothing_more(generation: Generation) -> bool:
-    numbers = (generation.temperature_permille, generation.top_p_permille, generation.seed)
-    return numbers == (None, None, None) and not (
-        generation.stop
-        or generation.tools
-        or generation.output_schema_json
-        or generation.reasoning_effort
-    )
+    """Than how long the answer may be, which every format can say."""
+    return msgspec.structs.replace(generation, output_tokens_max=0) == _NOTHING_MORE
 
 
 def _written(messages: Sequence[Message], generation: Generation) -> list[str]:
@@ -266,13 +274,13 @@ def choose(
 
     `cheaper` is the budget that asks for cheaper models to come first; None: none does.
     """
-    models = snapshot.catalog.models
+    models, context = snapshot.catalog.models, turn.context
     kept, left_out = chosen(
         decision.candidates,
         models={name: models[name].spec for name in decision.candidates},
         prices=snapshot.prices.at(now_s),
         input_tokens=turn.input_tokens,
-        input_tokens_of=lambda name: calibration.input_tokens(call.profile, name, turn.shape),
+        input_tokens_of=lambda name: calibration.input_tokens(call.profile, name, context),
         output_tokens_max=output_tokens_max(call, step, snapshot, decision),
         usd_nanos_per_1k_tokens_max=_ceiling_usd_nanos(call, snapshot, decision),
         profile=call.profile,
@@ -294,6 +302,9 @@ def asked(
 ) -> tuple[Generation, tuple[str, ...]]:
     """What an attempt of `model` asks for, and by name what it leaves out."""
     spec, generation = snapshot.catalog.models[model].spec, turn.generation
+    if turn.embeds is not None:
+        codec = _embed_codec(model, snapshot)
+        return generation, codec.fit(turn.embeds).drops if codec is not None else ()
     if turn.words_alone:
         return generation, ()
     left_out = fit.dropped(spec, _fit(turn, model, snapshot), generation)
@@ -309,25 +320,56 @@ def _fit(turn: Turn, model: str, snapshot: CompiledSnapshot) -> Fit:
     return codec_of(provider).fit(turn.messages, turn.generation)
 
 
+def _embed_codec(model: str, snapshot: CompiledSnapshot) -> EmbedCodec | None:
+    catalog = snapshot.catalog
+    return embed_codec_of(catalog.providers[catalog.models[model].spec.provider].spec)
+
+
 def _unfit(
     call: Call, step: CompiledStep, turn: Turn, decision: Decision, snapshot: CompiledSnapshot
 ) -> Mapping[str, str]:
     """Candidates that cannot be asked this, and why."""
+    models = snapshot.catalog.models
+    if turn.embeds is not None:
+        return _unfit_to_embed(call, turn.embeds, decision, snapshot)
+    mute = {
+        name: "it makes vectors and answers nothing: ask for them, or for another model"
+        for name in decision.candidates
+        if fit.embeds_alone(models[name].spec)
+    }
     if turn.words_alone:
-        return {}
+        return mute
     needed = fit.needs(turn.messages, turn.generation)
     if step.output is not None:  # its answer is read by us: a model need not know of schemas
         needed = tuple(name for name in needed if name != "json_schema")
     catalog = snapshot.catalog
     refuses = catalog.profiles[call.profile].spec.unsupported_parameters == "refuse"
-    reasons: dict[str, str] = {}
+    reasons = mute
     for model in decision.candidates:
         spec, said = catalog.models[model].spec, _fit(turn, model, snapshot)
         wishes = fit.dropped(spec, said, turn.generation) if refuses else ()
         why = fit.unfit(spec, said, needed, wishes)
         if why:
-            reasons[model] = why
+            reasons.setdefault(model, why)
     return reasons
+
+
+def _unfit_to_embed(
+    call: Call, embeds: Embeds, decision: Decision, snapshot: CompiledSnapshot
+) -> Mapping[str, str]:
+    catalog = snapshot.catalog
+    drop = catalog.profiles[call.profile].spec.unsupported_parameters == "drop"
+    found = {
+        name: fit.unfit_to_embed(
+            catalog.models[name].spec,
+            _embed_codec(name, snapshot),
+            embeds,
+            texts=len(call.messages),
+            drop=drop,
+        )
+        for name in decision.candidates
+    }
+    return {name: why for name, why in found.items() if why}
 
 
 def throttled(throttle: Throttle) -> RateLimited:
@@ -367,7 +409,12 @@ def merged(before: Decision | None, after: Decision) -> Decision:
 def output_tokens_max(
     call: Call, step: CompiledStep, snapshot: CompiledSnapshot, decision: Decision | None
 ) -> int:
-    """The tightest of what the caller asks, the step and the profile say, and policy caps."""
+    """The tightest of what the caller asks, the step and the profile say, and policy caps.
+
+    Vectors are no tokens: 0.
+    """
+    if call.embeds is not None:
+        return 0
     bounds = (
         call.generation.output_tokens_max,
         step.output_tokens_max,

@@ -63,6 +63,7 @@ def plan(ask: Ask, knobs: Knobs, *, attempt_id: str, now_s: int) -> Plan:
         cut=cut,
         usage=_usage(ask, knobs, input_tokens=input_tokens, output_tokens=meant),
         tool=knobs.tool or "",
+        data=ask.data,
     )
     return Plan(
         answer=answer,

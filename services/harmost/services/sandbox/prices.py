@@ -8,6 +8,7 @@ _PRICES = {
     "sandbox-large": (2_500_000_000, 10_000_000_000),
     "claude-sonnet": (3_000_000_000, 15_000_000_000),
     "claude-haiku": (800_000_000, 4_000_000_000),
+    "sandbox-embed": (20_000_000, 0),
     "gemini-pro": (1_250_000_000, 10_000_000_000),
 }
 _OTHERS = _PRICES["sandbox-small"]

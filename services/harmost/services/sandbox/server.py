@@ -20,6 +20,7 @@ from harmost.core.limits import INPUT_BYTES_MAX
 from harmost.services.sandbox import delivery
 from harmost.services.sandbox.anthropic import AnthropicShape
 from harmost.services.sandbox.billing import Bill, BillingLog, BooksClosed, EndRow, Status
+from harmost.services.sandbox.embeddings import EmbeddingsShape
 from harmost.services.sandbox.knobs import KnobError, Knobs, from_request
 from harmost.services.sandbox.openai import OpenAiShape
 from harmost.services.sandbox.plan import plan
@@ -38,6 +39,7 @@ _SHUTDOWN_S = 1.0
 
 _SHAPES: dict[str, Shape] = {
     "/openai/v1/chat/completions": OpenAiShape(),
+    "/openai/v1/embeddings": EmbeddingsShape(),
     "/anthropic/v1/messages": AnthropicShape(),
 }
 _USAGE_PATHS = (

@@ -23,6 +23,7 @@ class Ask:
     usage_asked: bool
     seed: int = 0
     tools: Sequence[str] = ()  # names of those on offer
+    data: bytes = b""  # what the answer holds where it is no words: JSON
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Answer:
     cut: bool  # by the caller's maximum
     usage: tuple[int, int] | None  # input, output tokens
     tool: str = ""  # the answer's text is the arguments of a call of it; "": it is words
+    data: bytes = b""  # as `Ask` has it
 
 
 class Shape(Protocol):

@@ -58,7 +58,7 @@ class Queue(Protocol):
 class _Phase(Enum):
     WAITING = auto()  # for a connection
     SENT = auto()
-    REFUSED = auto()  # the answer is no event stream: it is gathered to its bound
+    REFUSED = auto()  # the answer is not what was asked for: it is gathered to its bound
     BODY = auto()
     LEAVING = auto()
     OVER = auto()
@@ -75,7 +75,6 @@ class Call(Timer):
         "_body",
         "_deadline_s",
         "_drained_bytes",
-        "_events_only",
         "_head",
         "_loop",
         "_over_at_s",
@@ -84,6 +83,7 @@ class Call(Timer):
         "_queue",
         "_refusals",
         "_sink",
+        "_wanted",
         "_wheel",
         "carrier",
         "endpoint",
@@ -100,7 +100,7 @@ class Call(Timer):
         *,
         wheel: Wheel,
         loop: asyncio.AbstractEventLoop,
-        events_only: bool,
+        wanted: str = "",
     ) -> None:
         super().__init__()
         self.endpoint = endpoint
@@ -109,7 +109,7 @@ class Call(Timer):
         self.stream_id = 0
         self.heard_s = 0.0  # when bytes last came; kept by the connection
         self.take: Callable[[bytes], None] = _discard  # where the body's bytes go
-        self._events_only = events_only
+        self._wanted = wanted  # media type of a good answer; "": any, with any status
         self._sink: Sink = sink
         self._wheel = wheel
         self._loop = loop
@@ -193,7 +193,7 @@ class Call(Timer):
         self.request = (
             None  # it is not sent again: a stream runs for long, and would keep its prompt
         )
-        if self._events_only and not (status == 200 and _is_event_stream(headers)):
+        if self._wanted and not (status == 200 and _media_type(headers) == self._wanted):
             self._phase = _Phase.REFUSED
             self._head = status, headers
             self.take = self._gather
@@ -363,6 +363,5 @@ _NOBODY = _Nobody()
 _discard = _NOBODY.on_data
 
 
-def _is_event_stream(headers: Mapping[str, str]) -> bool:
-    media_type = headers.get("content-type", "").partition(";")[0]
-    return media_type.strip().lower() == "text/event-stream"
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()

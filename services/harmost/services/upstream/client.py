@@ -48,7 +48,7 @@ class UpstreamClient:
         """One attempt, as `Upstream.open` says."""
         headers = {**http_request.headers, **endpoint.headers, "x-request-id": attempt_id}
         return self._start(
-            self._call(endpoint, sink, events_only=True),
+            self._call(endpoint, sink, wanted=_wanted(http_request)),
             method="POST",
             path=http_request.path,
             headers=headers,
@@ -109,8 +109,8 @@ class UpstreamClient:
 
     # --- One call --------------------------------------------------------------------------------
 
-    def _call(self, endpoint: Endpoint, sink: Sink, *, events_only: bool) -> Call:
-        return Call(endpoint, sink, wheel=self.wheel, loop=self.loop, events_only=events_only)
+    def _call(self, endpoint: Endpoint, sink: Sink, *, wanted: str = "") -> Call:
+        return Call(endpoint, sink, wheel=self.wheel, loop=self.loop, wanted=wanted)
 
     def _start(
         self, call: Call, *, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
@@ -175,7 +175,7 @@ class UpstreamClient:
     async def _books(self, endpoint: Endpoint, attempt_id: str) -> tuple[int, Books]:
         fetch = Fetch()
         fetch.call = call = self._start(
-            self._call(endpoint, fetch, events_only=False),
+            self._call(endpoint, fetch),
             method="GET",
             path=f"{endpoint.spec.usage_path}/{attempt_id}",
             headers=endpoint.headers,
@@ -185,6 +185,11 @@ class UpstreamClient:
         finally:
             call.cancel()
         return status, Books.read(body) if status in (200, 404) else Books(attempt_id="")
+
+
+def _wanted(request: HttpRequest) -> str:
+    """The media type of a good answer."""
+    return request.headers.get("accept", "text/event-stream")
 
 
 def _reason(error: ValueError) -> str:

@@ -26,7 +26,7 @@ class Sink(Protocol):
     """
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:
-        """An event stream begins: `status` is 200. Names of `headers` are in lower case."""
+        """A good answer begins: `status` is 200. Names of `headers` are in lower case."""
         ...
 
     def on_data(self, data: bytes) -> None:
@@ -87,8 +87,8 @@ class Upstream(Protocol):
         """Send `http_request` (from `endpoint.codec`) and push the answer to `sink`. O(1).
 
         Timeouts are the provider's own (`ProviderSpec`); the total counts from here. A caller's
-        deadline is the caller's to enforce by `cancel`. An answer that is no event stream is read
-        to a bound and becomes the codec's `ProviderError`. `attempt_id` travels as
+        deadline is the caller's to enforce by `cancel`. An answer other than 200 of the media type
+        that the request's `accept` names is read to a bound and becomes the codec's `ProviderError`. `attempt_id` travels as
         `x-request-id`, so that the provider's books can be asked for it.
         """
         ...

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from harmost.core.budget.price import compile_price, cost_usd_nanos
 from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.codec import Codec, Event, UsageReported
+from harmost.core.providers.cohere import CohereCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.providers.usage.anthropic import AnthropicUsage
 from harmost.core.providers.usage.bedrock import BedrockUsage
@@ -101,6 +102,12 @@ def test_openai_streamed_is_as_openai_whole(case: Golden) -> None:
     finish = data(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
     said = data(choices=[], usage=case.usage)
     assert streamed(OpenAiCodec(), finish, said) == read("openai", case.usage)
+
+
+@pytest.mark.parametrize("case", golden("cohere"), ids=lambda case: case.name)
+def test_cohere_streamed_is_as_cohere_whole(case: Golden) -> None:
+    said = data(type="message-end", delta={"finish_reason": "COMPLETE", "usage": case.usage})
+    assert streamed(CohereCodec(), said) == read("cohere", case.usage)
 
 
 @given(case=st.sampled_from(golden("anthropic")), cut=st.data())
