@@ -68,7 +68,7 @@ class Answer:
 
 
 class Seen(NamedTuple):
-    """A request as it came. `path` is decoded, header names are in lower case."""
+    """A request as it came. `path` is decoded, `raw_path` is not; header names are in lower case."""
 
     method: str
     path: str
@@ -76,6 +76,7 @@ class Seen(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     http_version: str
+    raw_path: str = ""
 
     @property
     def json(self) -> Any:
@@ -159,6 +160,7 @@ async def _seen(scope: Any, receive: Any) -> Seen:
         headers={name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
         body=bytes(body),
         http_version=scope["http_version"],
+        raw_path=scope["raw_path"].decode(),
     )
 
 

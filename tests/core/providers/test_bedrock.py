@@ -267,6 +267,14 @@ def test_the_type_of_an_error_may_stand_in_its_body() -> None:
     assert told.message == "ModelNotReadyException: soon"
 
 
+@pytest.mark.parametrize(
+    ("hint", "seconds"), [("7000", 7.0), ("250", 0.25), ("-1", None), ("soon", None)]
+)
+def test_the_service_says_when_to_come_again(hint: str, seconds: float | None) -> None:
+    told = CODEC.error(status=429, headers={"x-amz-retry-after": hint}, body=b"{}")
+    assert told.retry_after_s == seconds
+
+
 def exchange() -> AttemptExchange:
     return AttemptExchange("bedrock", output_tokens_max=1000, attempt_id="a", keep_text=True)
 

@@ -95,7 +95,7 @@ def test_a_mesh_that_is_not_there_is_named(harmost: Any) -> None:
         (("usage", "--since", "soon", "--key", "k"), "`soon` is no time"),
         (("chat", "hello", "hi", "--label", "x", "--key", "k"), "label `x` is not NAME=VALUE"),
         (("router", "--listen", "0.0.0.0:50051"), "can be reached from other machines"),
-        (("up", "--examples", "/nope"), "no directory at `/nope`"),
+        (("up", "--examples", "/nope"), "no file or directory at `/nope`"),
     ],
 )
 def test_wrong_values_are_refused_in_one_line(

@@ -63,6 +63,53 @@ def test_models_and_profiles(at: Any) -> None:
     assert "replay-search" in at("profiles").out
 
 
+ENDING = """\
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: ending, tenant: acme}
+spec:
+  provider: sandbox
+  vendor_model_id: sandbox-small
+  version: "1.5"
+  price: {input: "0.15", output: "0.60"}
+  certifications: [iso-27001]
+  quality: {chat: 7}
+  deprecated_on: "2020-01-01"
+  replacement: sandbox-small
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: ending, tenant: acme}
+spec: {models: [ending]}
+"""
+
+
+def test_a_model_that_ends_is_told_of_when_applied_listed_and_called(
+    at: Any, tmp_path: Path
+) -> None:
+    warning = "model `ending` is deprecated since 2020-01-01: use `sandbox-small`"
+    file = tmp_path / "ending.yaml"
+    file.write_text(ENDING, encoding="utf-8")
+    for words in (("--validate-only",), ()):
+        assert f"warning: {warning}" in at("apply", "-f", str(file), *words).err
+    try:
+        called = until_done(lambda: at("chat", "ending", "hi", "--json"))
+        assert json.loads(called.out.splitlines()[-1])["warnings"] == [warning]
+        listed = {one["name"]: one for one in at("models", "list", "--json").json}
+        (documented,) = at("models", "list", "--json", "-f", str(file)).json
+        assert documented == listed["ending"]
+        assert listed["ending"]["warning"] == warning
+        assert listed["ending"]["certifications"] == ["iso-27001"]
+        assert listed["ending"]["quality"] == {"chat": 7}
+        assert listed["sandbox-small"]["warning"] == ""
+        assert f"warning: {warning}" in at("models").err
+        assert "sandbox-small" in at("models", "compare", "ending", "sandbox-small").out
+        assert at("models", "diff", "--json").json["models"] == len(listed)
+    finally:
+        at("delete", "missionprofile", "ending")
+        at("delete", "model", "ending")
+
+
 def test_budgets_are_a_tree(at: Any) -> None:
     ran = at("budget", "show")
     assert ran.code == 0

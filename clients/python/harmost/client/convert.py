@@ -77,6 +77,15 @@ def model_info(message: router_pb2.ModelInfo) -> events.ModelInfo:
         if has("output_usd_picos_per_token")
         else None,
         status=message.status,
+        version=message.version,
+        output_tokens_max=message.output_tokens_max,
+        capabilities=tuple(message.capabilities),
+        certifications=tuple(message.certifications),
+        quality=dict(message.quality),
+        deprecated_on=message.deprecated_on,
+        retires_on=message.retires_on,
+        replacement=message.replacement,
+        warning=message.warning,
     )
 
 

@@ -5,7 +5,7 @@ Names of enums are lower case without their prefix ("stop", "policy_denied"); ""
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -265,6 +265,15 @@ class ModelInfo:
     input_usd_picos_per_token: int | None
     output_usd_picos_per_token: int | None
     status: str
+    version: str = ""
+    output_tokens_max: int = 0
+    capabilities: tuple[str, ...] = ()
+    certifications: tuple[str, ...] = ()
+    quality: Mapping[str, int] = field(default_factory=dict[str, int])
+    deprecated_on: str = ""
+    retires_on: str = ""
+    replacement: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,15 @@ class ListedModel(NamedTuple):
     """One model of one vendor. Of `rows` the last that holds counts.
 
     `rows` is empty where it is billed by what an attempt does not count: `billed_by`.
+    `context_tokens_max` is 0 where the list does not say; `deprecated` is said of few.
     """
 
     vendor: str
     name: str
     rows: tuple[PriceRow, ...]
     billed_by: tuple[str, ...] = ()
+    context_tokens_max: int = 0
+    deprecated: bool = False
 
 
 class _Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,8 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[_Row, ...] = ()
     service_tiers: dict[str, tuple[_Row, ...]] = {}
     billed_by: tuple[str, ...] = ()
+    context_tokens_max: int = 0
+    deprecated: bool = False
 
 
 class PriceList:
@@ -109,6 +114,10 @@ class PriceList:
         """How many models it lists of each vendor."""
         return {vendor: len(models) for vendor, models in self._models.items()}
 
+    def models(self, vendor: str) -> list[str]:
+        """The names of what it lists of `vendor`, in its order; some of them stand for many models."""
+        return [line.model for line in self._models.get(vendor, ())]
+
     def vendor_at(self, base_url: str) -> str:
         """Whose API `base_url` is; "" where no vendor is known by it."""
         for vendor, line in self._vendors.items():
@@ -131,7 +140,9 @@ class PriceList:
         else:
             rows = line.service_tiers.get(service_tier, ()) if of == vendor else ()
         made = tuple(self._row(service_tier, row) for row in rows)
-        return ListedModel(of, line.model, made, line.billed_by)
+        return ListedModel(
+            of, line.model, made, line.billed_by, line.context_tokens_max, line.deprecated
+        )
 
     def _line(self, vendor: str, name: str) -> tuple[_Line | None, str]:
         if vendor not in self._vendors:

@@ -161,6 +161,7 @@ def candidate_facts(
         "model.status": model.status,
         "model.capabilities": list(model.capabilities),
         "model.quality": dict(model.quality),
+        "model.certifications": list(model.certifications),
         "model.context_tokens_max": model.context_tokens_max,
         "model.output_tokens_max": model.output_tokens_max,
         "model.price_known": price is not None,

@@ -159,7 +159,9 @@ class BedrockCodec:
         except UNREADABLE:
             said = {}
         name = headers.get("x-amzn-errortype") or said.get("__type") or ""
-        return _error(name, said, status=status, after_s=retry_after_s(headers))
+        # AWS's own header counts in milliseconds.
+        hints = {"retry-after-ms": headers.get("x-amz-retry-after", ""), **headers}
+        return _error(name, said, status=status, after_s=retry_after_s(hints))
 
 
 def _error(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX, usd_nanos
 from harmost.core.budget.window import Calendar, check_calendar
 from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX
+from harmost.core.resources.credentials import credential_problems
 from harmost.core.resources.keys import expires_s, is_hash, is_key_id
 from harmost.core.resources.kinds import (
     BudgetSpec,
@@ -21,12 +22,12 @@ from harmost.core.resources.kinds import (
     ProviderSpec,
     TenantSpec,
 )
+from harmost.core.resources.lifecycle import day
 from harmost.core.resources.parse import ParsedDocument
 from harmost.core.resources.shapes import Report, quoted
 
 __all__ = ["check_document"]
 
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
 _TOKENIZER = re.compile(r"file:/[^\0\n]{1,4000}")
 _RETENTION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_|~-]+")
@@ -122,11 +123,8 @@ def _unreadable_expiry(key: Key) -> bool:
 
 def _check_provider(spec: ProviderSpec, check: _Check) -> None:
     _check_addresses(spec, check)
-    if spec.credentials and not _REFERENCE.fullmatch(spec.credentials):
-        check.wrong(
-            ("credentials",),
-            "`credentials` is not a reference: write `env:NAME` or `file:PATH`, never the secret",
-        )
+    for field, problem in credential_problems(spec):
+        check.wrong((field,), problem)
     for name in ("connect", "first_byte", "idle", "total"):
         field = f"{name}_timeout_ms"
         check.within((field,), getattr(spec, field), least=1, most=TIMEOUT_MS_MAX)
@@ -223,6 +221,7 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
         )
     if not spec.capabilities:
         check.wrong(("capabilities",), "a model without capabilities serves nothing: name some")
+    _check_end(spec, check)
     for kind, tokens_max in spec.media_tokens_max.items():
         check.within(("media_tokens_max", kind), tokens_max, least=1, most=TOKENS_MAX)
     for name, tool in spec.server_tools.items():
@@ -231,6 +230,24 @@ def _check_model(spec: ModelSpec, check: _Check) -> None:
             check.within((*path, "uses_max"), tool.uses_max, least=0, most=TOOL_CALLS_MAX)
         if tool.tokens_max_each is not None:
             check.within((*path, "tokens_max_each"), tool.tokens_max_each, least=0, most=TOKENS_MAX)
+
+
+def _check_end(spec: ModelSpec, check: _Check) -> None:
+    sound = True
+    for field in ("deprecated_on", "retires_on"):
+        if said := getattr(spec, field):
+            try:
+                day(said)
+            except ValueError as error:
+                check.wrong((field,), f"`{field}` {error}")
+                sound = False
+    if sound and spec.retires_on and spec.deprecated_on > spec.retires_on:
+        check.wrong(
+            ("deprecated_on",),
+            f"`deprecated_on` {spec.deprecated_on} is after `retires_on` {spec.retires_on}: swap them",
+        )
+    if spec.replacement == check.parsed.document.metadata.name:
+        check.wrong(("replacement",), "`replacement` names the model itself: name another one")
 
 
 def _check_profile(spec: MissionProfileSpec, check: _Check) -> None:

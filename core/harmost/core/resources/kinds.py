@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from harmost.core.chat import MediaKind
+from harmost.core.providers.auth import Auth
 
 __all__ = [
     "KINDS",
@@ -59,7 +60,10 @@ class Metadata(Strict, frozen=True):
 class ProviderSpec(Strict, frozen=True):
     """How to reach a vendor or a self-hosted endpoint, and what its contract says.
 
-    `credentials` is a reference, "env:NAME" or "file:PATH", never the secret itself.
+    `credentials` is a reference, never the secret itself: "env:NAME", "file:PATH", or a cloud's own
+    identity, "aws:", "google:", "entra:" (docs/credentials.md). `auth` says how they travel, where not
+    in the codec's usual way or the cloud's; `auth_scope` what they are asked for: Entra's or Google's
+    scope of a token, AWS's "REGION/SERVICE" of a signature; empty: the usual one, or what `base_url` names.
     `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
     `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
     the vendor that `base_url` is known to belong to.
@@ -75,6 +79,8 @@ class ProviderSpec(Strict, frozen=True):
     region: str = ""
     regions: dict[str, str] = {}
     credentials: str = ""
+    auth: Auth = ""
+    auth_scope: str = ""
     headers: dict[str, str] = {}
     connect_timeout_ms: int = 2_000
     first_byte_timeout_ms: int = 30_000
@@ -157,6 +163,9 @@ class ModelSpec(Strict, frozen=True):
     of your own for rules. `media_tokens_max`: the most input tokens that one "image", "audio" or "file"
     can become; without it one is denied under a hard budget.
     `server_tools`: what the provider does on its own with every call of this model, such as a search.
+    `certifications`: words such as "iso-27001", of your own, for rules and people. From the UTC day
+    `deprecated_on` the vendor advises against it, from `retires_on` it does not answer: whoever calls
+    it then, or shortly before, is warned and told of `replacement`, another `Model` document.
     """
 
     provider: str
@@ -172,7 +181,11 @@ class ModelSpec(Strict, frozen=True):
     tokenizer: str = ""
     server_tools: dict[str, ServerTool] = {}
     quality: dict[str, int] = {}
-    status: Literal["active", "canary", "retired"] = "active"
+    certifications: tuple[str, ...] = ()
+    status: Literal["active", "canary", "deprecated", "retired"] = "active"
+    deprecated_on: str = ""
+    retires_on: str = ""
+    replacement: str = ""
 
 
 class Output(Strict, frozen=True):

@@ -143,6 +143,8 @@ def _check_references(parsed: ParsedDocument, catalog: Catalog, problems: Proble
         _check_name(parsed, ("provider",), spec.provider, catalog.providers, problems)
         _check_region(parsed, spec, catalog, problems)
         _check_price_owner(parsed, spec, catalog, problems)
+        if spec.replacement:
+            _check_name(parsed, ("replacement",), spec.replacement, catalog.models, problems)
     elif isinstance(spec, MissionProfileSpec):
         for index, name in enumerate(spec.models):
             _check_name(parsed, ("models", index), name, catalog.models, problems)

@@ -20,6 +20,7 @@ from harmost.services.cli import (
     usage,
 )
 from harmost.services.cli.audit import command as audit
+from harmost.services.cli.models import command as models
 from harmost.services.cli.money import chargeback, prices, verify
 from harmost.services.cli.options import Json
 from harmost.services.cli.replay import command as replay
@@ -44,7 +45,7 @@ app.command("sandbox", rich_help_panel=RUN)(serve.sandbox)
 
 app.command("chat", rich_help_panel=CALL)(chat.chat)
 app.command("embed", rich_help_panel=CALL)(embed.embed)
-app.command("models", rich_help_panel=CALL)(catalog.models)
+app.add_typer(models.app, name="models", rich_help_panel=CALL)
 app.command("profiles", rich_help_panel=CALL)(catalog.profiles)
 app.command("replay", rich_help_panel=CALL)(replay.replay)
 app.add_typer(trace.app, name="trace", rich_help_panel=CALL)

@@ -61,6 +61,8 @@ def apply(
     for change in answer.changes:
         kind = policy_pb2.ChangeKind.Name(change.change).removeprefix("CHANGE_KIND_").lower()
         print(f"{MARKS.get(kind, '?')} {change.kind} {change.name} {kind}")
+    for warning in answer.warnings:
+        note(f"warning: {warning}")
     if not answer.changes:
         raise InvalidInput(f"no documents in {', '.join(f'`{path}`' for path in file)}: add some")
     changed = any(one.change != policy_pb2.CHANGE_KIND_UNCHANGED for one in answer.changes)

@@ -34,8 +34,12 @@ def up(
         str, typer.Option(envvar="HARMOST_TRANSPORT", help="wire (our own) or grpcio.")
     ] = "wire",
     examples: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Documents for the first start.", show_default=False),
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Documents for the first start: a YAML file or a directory of them; again for more.",
+            show_default=False,
+        ),
     ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox/--no-sandbox", help="Start the provider that needs no key.")
@@ -63,7 +67,7 @@ def up(
         sandbox=sandbox,
         data_dir=data,
         transport=transport,
-        examples=examples,
+        examples=tuple(examples or ()),
         tls_cert=tls_cert,
         tls_key=tls_key,
         tls_ca=tls_ca or tls_cert,
@@ -94,7 +98,7 @@ def _plan(
     routers: int,
     sandbox: bool,
     data_dir: Path,
-    examples: Path | None,
+    examples: tuple[Path, ...],
     tls_ca: Path | None,
     verbose: bool,
     **shared: Any,
@@ -105,8 +109,9 @@ def _plan(
     from harmost.services.settings import Settings
     from harmost.services.supervisor.supervisor import Plan, endpoints_for
 
-    if examples is not None and not examples.is_dir():
-        raise InvalidInput(f"no directory at `{examples}`: give `--examples DIR`")
+    for path in examples:
+        if not path.exists():
+            raise InvalidInput(f"no file or directory at `{path}`: give `--examples PATH`")
     endpoints = endpoints_for(
         host=host,
         port=port,
@@ -163,14 +168,17 @@ def _announce(
     print("\n".join(lines), flush=True)
 
 
-def _shipped_examples() -> Path | None:
-    """`examples/` of the repository that this runs from, else of the current directory."""
+def _shipped_examples() -> tuple[Path, ...]:
+    """What stands in `examples/` of the repository that this runs from, else of the current directory.
+
+    Not what is below it: vendors, which need keys.
+    """
     from harmost import services
 
     for root in (Path(services.__file__).parents[3], Path.cwd()):
         if (root / "examples" / "tenants.yaml").is_file():
-            return root / "examples"
-    return None
+            return tuple(sorted((root / "examples").glob("*.yaml")))
+    return ()
 
 
 def _first(error: BaseException) -> BaseException:

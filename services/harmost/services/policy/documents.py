@@ -6,6 +6,7 @@ Knows who may change what. No I/O: the store writes what is decided here, servic
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from harmost.core.errors import Conflict, Forbidden, InvalidDocuments, NotFound
 from harmost.core.limits import DOCUMENTS_BYTES_MAX, DOCUMENTS_MAX
 from harmost.core.resources.dump import content_digest, dump, etag_of
 from harmost.core.resources.kinds import ProviderSpec, TenantSpec
+from harmost.core.resources.lifecycle import warning_of
 from harmost.core.resources.parse import ParsedDocument, Source, parse_sources
 from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
 from harmost.core.tenants import visible
@@ -87,6 +89,13 @@ class Change(NamedTuple):
     kinds: Mapping[Key, ChangeKind]
     changed: tuple[StoredDocument, ...]
     removed: tuple[Key, ...]
+
+    def warnings(self, today: date) -> list[str]:
+        """Which models of the documents that it speaks of end soon; `today` is in UTC."""
+        models = self.running.snapshot.catalog.models
+        named = [name for kind, name in self.kinds if kind == "Model" and name in models]
+        found = (warning_of(name, models[name].spec, today) for name in sorted(named))
+        return [warning for warning in found if warning]
 
 
 def loaded(generation: Generation) -> Running:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import grpc
@@ -151,7 +152,10 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         done = await self._write(prepare, principal.name, validate_only=request.validate_only)
         running = self._running if request.validate_only else done.running
         return policy_pb2.ApplyResponse(
-            generation=running.generation, etag=running.etag, changes=changes_to_proto(done.kinds)
+            generation=running.generation,
+            etag=running.etag,
+            changes=changes_to_proto(done.kinds),
+            warnings=done.warnings(datetime.now(UTC).date()),
         )
 
     async def Delete(

@@ -1,17 +1,21 @@
 """Models and profiles as callers may see them."""
 
 from collections.abc import Sequence
+from datetime import date
 
 from harmost.core.budget.price import ModelPrice
 from harmost.core.mission.steps import CompiledStep
 from harmost.core.resources.kinds import Metadata, ModelSpec
+from harmost.core.resources.lifecycle import warning_of
 from harmost.router.v1 import router_pb2
 
 __all__ = ["model_info", "profile_info"]
 
 
-def model_info(name: str, model: ModelSpec, price: ModelPrice | None) -> router_pb2.ModelInfo:
-    """A model of the catalog; prices are absent where they are not known."""
+def model_info(
+    name: str, model: ModelSpec, price: ModelPrice | None, today: date
+) -> router_pb2.ModelInfo:
+    """A model of the catalog; prices are absent where they are not known. `today` is in UTC."""
     return router_pb2.ModelInfo(
         name=name,
         provider=model.provider,
@@ -22,6 +26,15 @@ def model_info(name: str, model: ModelSpec, price: ModelPrice | None) -> router_
         output_usd_picos_per_token=price.output_usd_picos if price else None,
         status=model.status,
         price_version=price.version if price else "",
+        version=model.version,
+        output_tokens_max=model.output_tokens_max,
+        capabilities=model.capabilities,
+        certifications=model.certifications,
+        quality=model.quality,
+        deprecated_on=model.deprecated_on,
+        retires_on=model.retires_on,
+        replacement=model.replacement,
+        warning=warning_of(name, model, today),
     )
 
 

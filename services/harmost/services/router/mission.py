@@ -52,6 +52,7 @@ from harmost.services.router.failures import none_left
 from harmost.services.router.listeners import Listener
 from harmost.services.router.purse import Purse
 from harmost.services.router.stats import Stats
+from harmost.services.router.told import warnings_of
 from harmost.services.router.turn import (
     Turn,
     asked,
@@ -347,7 +348,7 @@ class Mission:
             to_attempt_id=plan.attempt_id,
             to_model=plan.model,
             cause=last.outcome,
-            error=last.exchange.error.message if last.exchange.error is not None else "",
+            error=last.error.message if last.error is not None else "",
         )
 
     def _ended(self, index: int, step: CompiledStep, attempt: Attempt) -> StepFinished:
@@ -428,23 +429,14 @@ class Mission:
         return 0, waited_ns
 
     def _finished(self, record: RecordSummary) -> Finished:
-        warned = (
-            [hit for hit in record.decision.hits if hit.mode == "warn"] if record.decision else []
-        )
-        warnings = [f"rule `{hit.policy}/{hit.rule}` warns: {hit.message}" for hit in warned]
-        warnings += [warning for attempt in self._attempts for warning in attempt.warnings]
         sent = [a for a in self._attempts if a.summary and a.summary.outcome != "not_admitted"]
-        warnings += [
-            f"model `{attempt.plan.model}` does not take `{name}`: it was left out"
-            for attempt in sent
-            for name in attempt.plan.dropped
-        ]
+        models = self._snapshot.catalog.models
         return Finished(
             record=record,
             finish_reason=self._last.finish_reason or "stop",
             model=self._last.model,
             provider=sent[-1].plan.endpoint.name if sent else "",
-            warnings=tuple(dict.fromkeys(warnings)),
+            warnings=warnings_of(record.decision, self._attempts, sent, models, self._now_s()),
             price_unknown=any(attempt.plan.price is None for attempt in sent),
         )
 

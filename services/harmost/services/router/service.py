@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import grpc
@@ -113,9 +114,10 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             if _shared(principal.tenant, model.metadata.tenant)
         }
         page, token = _page(sorted(known), request.page_size, request.page_token)
-        prices = snapshot.prices.at(int(time.time()))
+        now = datetime.now(UTC)
+        prices = snapshot.prices.at(int(now.timestamp()))
         return router_pb2.ListModelsResponse(
-            models=[model_info(name, known[name].spec, prices[name]) for name in page],
+            models=[model_info(name, known[name].spec, prices[name], now.date()) for name in page],
             next_page_token=token,
         )
 

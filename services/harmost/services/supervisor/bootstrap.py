@@ -1,5 +1,8 @@
 """The first start: documents from the examples."""
 
+from collections.abc import Sequence
+from itertools import chain
+from os.path import commonpath
 from pathlib import Path
 
 from harmost.core.errors import InvalidInput
@@ -17,7 +20,7 @@ def prepare(
     *,
     endpoints: Endpoints,
     previous: Endpoints | None,
-    examples: Path | None,
+    examples: Sequence[Path],
     service_key: str,
     tls_ca: Path | None,
 ) -> list[str]:
@@ -25,9 +28,9 @@ def prepare(
     said: list[str] = []
     with Session(endpoints.policy, PolicyServiceStub, key=service_key, tls_ca=tls_ca) as policy:
         was_empty = _is_empty(policy)
-        if was_empty and examples is not None:
+        if was_empty and examples:
             count = _apply(policy, _examples(examples, endpoints.sandbox))
-            said.append(f"applied {count} documents from {examples}")
+            said.append(f"applied {count} documents from {commonpath(examples)}")
         elif was_empty:
             said.append("there are no documents yet: `harmost apply -f DIR`")
         elif previous is not None and _moved(policy, previous.sandbox, endpoints.sandbox):
@@ -40,14 +43,16 @@ def _is_empty(policy: Session) -> bool:
     return not answer.resources
 
 
-def _examples(directory: Path, sandbox: str) -> list[policy_pb2.Source]:
+def _examples(paths: Sequence[Path], sandbox: str) -> list[policy_pb2.Source]:
+    found = (path.rglob("*") if path.is_dir() else [path] for path in paths)
     files = sorted(
         file
-        for file in directory.rglob("*")
+        for file in set(chain.from_iterable(found))
         if file.suffix in SUFFIXES and not file.stem.endswith(".test")
     )
     if not files:
-        raise InvalidInput(f"no YAML files below `{directory}`: give `--examples DIR`")
+        shown = ", ".join(f"`{path}`" for path in paths)
+        raise InvalidInput(f"no YAML file in {shown}: give `--examples PATH`")
     return [
         policy_pb2.Source(
             name=str(file),

@@ -42,7 +42,7 @@ class Plan:
     data_dir: Path
     endpoints: Endpoints
     transport: str = "wire"
-    examples: Path | None = None
+    examples: tuple[Path, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
     insecure_listen: bool = False

@@ -10,13 +10,14 @@ from harmost.services.cli import options
 from harmost.services.operate.endpoints import DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harmost.core.budget.price import ModelPrice, Rates
     from harmost.core.budget.price_book import PriceSchedule
     from harmost.core.resources.kinds import ModelSpec, ProviderSpec
+    from harmost.core.resources.parse import Source
 
-__all__ = ["app"]
+__all__ = ["Difference", "Known", "app", "differences", "known_in", "known_models", "written"]
 
 CLASSES = (
     "input",
@@ -103,37 +104,37 @@ def diff(
     from harmost.services.cli.target import Target
 
     target = Target(address=address, key=key, key_file=key_file, data_dir=data)
-    known, now_s = _known(target), _moment_s("")
-    differences = [found for one in known for found in _differences(one, now_s)]
+    known, now_s = known_models(target), _moment_s("")
+    found = [each for one in known for each in differences(one, now_s)]
     without = [(one.name, why) for one in known if (why := _why_none(one, now_s))]
     if as_json:
         emit(
             {
                 "list": built_in().source,
-                "differences": [one._asdict() for one in differences],
+                "differences": [one._asdict() for one in found],
                 "without_price": [{"model": name, "why": why} for name, why in without],
             }
         )
     else:
-        if differences:
+        if found:
             table(
                 ("model", "what", "document", "list", "off"),
-                ((one.model, one.what, *_written(one)) for one in differences),
+                ((one.model, one.what, *written(one)) for one in found),
                 right=3,
             )
         if without:
             table(("model without a price", "why"), without)
         note(
-            f"{len(known)} models against {built_in().source}: {len(differences)} differences, "
+            f"{len(known)} models against {built_in().source}: {len(found)} differences, "
             f"{len(without)} without a price"
         )
-    if exit_code and (differences or without):
+    if exit_code and (found or without):
         raise typer.Exit(1)
 
 
-def _known(target: Any) -> list[Known]:
-    from harmost.core.resources.kinds import ModelSpec, ProviderSpec
-    from harmost.core.resources.parse import Source, parse_sources
+def known_models(target: Any) -> list[Known]:
+    """Every `Model` document of the running mesh, in order of their names."""
+    from harmost.core.resources.parse import Source
     from harmost.policy.v1 import policy_pb2
 
     sources: list[Source] = []
@@ -142,6 +143,14 @@ def _known(target: Any) -> list[Known]:
             request = policy_pb2.ListResourcesRequest(kind=kind, page_size=1_000)
             for page in session.pages("ListResources", request):
                 sources += [Source(f"{kind} {one.name}", one.yaml) for one in page.resources]
+    return known_in(sources)
+
+
+def known_in(sources: "Sequence[Source]") -> list[Known]:
+    """Every `Model` document in `sources`, in order of their names; InvalidDocuments tells what is wrong."""
+    from harmost.core.resources.kinds import ModelSpec, ProviderSpec
+    from harmost.core.resources.parse import parse_sources
+
     documents = [parsed.document for parsed in parse_sources(sources)]
     providers = {
         one.metadata.name: one.spec for one in documents if isinstance(one.spec, ProviderSpec)
@@ -154,7 +163,7 @@ def _known(target: Any) -> list[Known]:
 
 
 def _documented(target: Any, model: str) -> Known:
-    for known in _known(target):
+    for known in known_models(target):
         if known.name == model:
             return known
     raise NotFound(f"there is no model `{model}`: see `harmost get models`")
@@ -185,7 +194,7 @@ def _moment_s(day: str) -> int:
         raise InvalidInput(f"`{day[:30]}` is no day: write it like 2026-01-31") from error
 
 
-def _differences(known: Known, now_s: int) -> "Iterator[Difference]":
+def differences(known: Known, now_s: int) -> "Iterator[Difference]":
     """Class by class, where a document states a price and the list knows the model."""
     import msgspec
 
@@ -287,7 +296,8 @@ def _tells(what: str, figures: dict[str, int]) -> bool:
     return name not in CLASSES or name == around or figures[what] != figures[around + above + more]
 
 
-def _written(one: Difference) -> tuple[str, str, str]:
+def written(one: Difference) -> tuple[str, str, str]:
+    """What the document says, what the list says, and how far that is apart, for people."""
     ours, theirs = one.document_usd_picos, one.list_usd_picos
     off = f"{(ours - theirs) * 100 / theirs:+.1f} %" if ours is not None and theirs else "-"
     document = "-" if ours is None else _dollars(one.what, ours)

@@ -1,0 +1,1 @@
+"""`harmost models`: what there is to call, what it can, and what it costs."""
