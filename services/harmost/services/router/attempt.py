@@ -49,6 +49,8 @@ __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
 
 log = logging.getLogger(__name__)
 
+_UNRELAYED = ProviderError(kind="broken", message="it could not be relayed")
+
 # An answer shorter than this is not worth a hold that fits no more.
 OUTPUT_TOKENS_MIN = 16
 
@@ -194,7 +196,7 @@ class Attempt:
                     self._pause(self._call)
         except Exception:  # the root of a callback: without an end the caller waits for ever
             log.exception("an answer could not be relayed")
-            exchange.fail(ProviderError(kind="broken", message="it could not be relayed"))
+            exchange.fail(_UNRELAYED)
         if exchange.done:
             self._end()
 
@@ -207,7 +209,13 @@ class Attempt:
 
     def on_end(self) -> None:
         """The body is over: whole, or broken off."""
-        self.exchange.finish()
+        try:
+            frames = self.exchange.finish()
+            if frames is not None:
+                self._pass_on(frames)
+        except Exception:  # as in `on_data`
+            log.exception("an answer could not be relayed")
+            self.exchange.fail(_UNRELAYED)
         self._end()
 
     def on_error(self, error: ProviderError) -> None:
