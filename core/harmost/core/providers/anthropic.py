@@ -45,6 +45,7 @@ from harmost.core.providers.failures import (
     stated,
 )
 from harmost.core.providers.marks import with_marks_that_fit
+from harmost.core.providers.seals import is_base64
 from harmost.core.providers.usage.anthropic import AnthropicUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -336,7 +337,7 @@ class AnthropicReader:
 
 
 def _is_unsealed(part: Part) -> bool:
-    return isinstance(part, Reasoning) and not part.signature
+    return isinstance(part, Reasoning) and not is_base64(part.signature)
 
 
 def _system(messages: Sequence[Message]) -> str | list[dict[str, object]]:
