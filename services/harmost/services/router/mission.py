@@ -348,7 +348,7 @@ class Mission:
             to_attempt_id=plan.attempt_id,
             to_model=plan.model,
             cause=last.outcome,
-            error=last.exchange.error.message if last.exchange.error is not None else "",
+            error=last.error.message if last.error is not None else "",
         )
 
     def _ended(self, index: int, step: CompiledStep, attempt: Attempt) -> StepFinished:
