@@ -38,7 +38,12 @@ _CONTEXT = (
     "exceeds the maximum number of tokens",  # Google
     "request_too_large",
 )
-_CONTENT = ("content_filter", "content_policy", "responsibleaipolicyviolation")
+_CONTENT = (
+    "content_filter",
+    "content_policy",
+    "content filtering policy",
+    "responsibleaipolicyviolation",
+)
 
 
 def broken(message: str) -> ProviderError:
