@@ -37,7 +37,8 @@ class Refresher:
         for spec in specs:
             key = self.key(spec)
             known = self._sources.get(key) if is_cloud(spec.credentials) else None
-            found[key] = found.get(key) or known or source(spec.credentials, scope=key[1])
+            if key not in found:
+                found[key] = known or source(key[0], scope=key[1], clock=self._clock)
         self._sources.update(found)
         fresh = [self._fetch(each) for each in found.values() if not each.grant.secrets]
         if fresh:
