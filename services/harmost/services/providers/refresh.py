@@ -15,7 +15,7 @@ from .sources import is_cloud, source
 __all__ = ["Refresher"]
 
 _THREADS_MAX = 4  # each may wait for a token server; never the loop's own, which look up names
-_FIRST_WAIT_S = 5.0  # a snapshot waits so long for its first tokens; then they come when they come
+_FIRST_WAIT_S = 2.0  # a snapshot waits so long for its first tokens; then they come when they come
 _TICK_S = 1.0
 
 
