@@ -9,7 +9,9 @@ from harmost.core.providers.anthropic import AnthropicCodec
 from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.cohere import CohereCodec
+from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
+from harmost.core.providers.openai_responses import ResponsesCodec
 from harmost.core.resources.kinds import ProviderSpec
 
 __all__ = ["CODECS", "codec", "codec_of"]
@@ -36,12 +38,21 @@ def _anthropic(spec: ProviderSpec) -> Codec:
     return AnthropicCodec(version)
 
 
+def _gemini(spec: ProviderSpec) -> Codec:
+    """Vertex is where the address names a project."""
+    if spec.api_version:
+        raise InvalidInput("codec `gemini` has its version in `base_url`: remove `api_version`")
+    return GeminiCodec(vertex="/projects/" in spec.base_url, files_url=spec.base_url.rstrip("/"))
+
+
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _only(OpenAiCodec),
+    "openai-responses": _only(ResponsesCodec),
     "anthropic": _anthropic,
     "bedrock": _only(BedrockCodec),
     "cohere": _only(CohereCodec),
+    "gemini": _gemini,
 }
 
 

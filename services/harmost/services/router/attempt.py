@@ -31,8 +31,10 @@ from harmost.core.budget.progressive import first_piece
 from harmost.core.errors import HarmostError
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 from harmost.core.providers.hidden import discreet
+from harmost.core.providers.limits import rate_limits
 from harmost.core.relay.exchange import AttemptExchange
 from harmost.core.relay.gathered import GatheredExchange
+from harmost.core.routing.health import Health, Place
 from harmost.core.tokens.calibration import Calibration
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
@@ -48,6 +50,8 @@ from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
 
 log = logging.getLogger(__name__)
+
+_UNRELAYED = ProviderError(kind="broken", message="it could not be relayed")
 
 # An answer shorter than this is not worth a hold that fits no more.
 OUTPUT_TOKENS_MIN = 16
@@ -81,6 +85,7 @@ class AttemptTools:
     upstream: Upstream
     calibration: Calibration = field(default_factory=Calibration)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    health: Health = field(default_factory=Health)
 
 
 class Attempt:
@@ -181,7 +186,9 @@ class Attempt:
     # --- The upstream's sink: called by the loop as bytes come --------------------------------------
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:
-        """An answer begins."""
+        """A good answer begins; its headers may say that it was the last for a while."""
+        place = Place.of(self.plan.model_spec)
+        self._tools.health.answered(place, rate_limits(headers), now_s=time.monotonic())
 
     def on_data(self, data: bytes) -> None:
         """The path of a token: count and cut it, pass it on, hold its provider back if need be."""
@@ -194,7 +201,7 @@ class Attempt:
                     self._pause(self._call)
         except Exception:  # the root of a callback: without an end the caller waits for ever
             log.exception("an answer could not be relayed")
-            exchange.fail(ProviderError(kind="broken", message="it could not be relayed"))
+            exchange.fail(_UNRELAYED)
         if exchange.done:
             self._end()
 
@@ -207,11 +214,19 @@ class Attempt:
 
     def on_end(self) -> None:
         """The body is over: whole, or broken off."""
-        self.exchange.finish()
+        try:
+            frames = self.exchange.finish()
+            if frames is not None:
+                self._pass_on(frames)
+        except Exception:  # as in `on_data`
+            log.exception("an answer could not be relayed")
+            self.exchange.fail(_UNRELAYED)
         self._end()
 
     def on_error(self, error: ProviderError) -> None:
         """There is no answer, or no more of it."""
+        place = Place.of(self.plan.model_spec)
+        self._tools.health.refused(place, error, now_s=time.monotonic())
         self.exchange.fail(error)
         self._end()
 

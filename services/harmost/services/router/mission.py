@@ -228,6 +228,9 @@ class Mission:
                 now_s=now_s,
                 calibration=self._tools.attempt.calibration,
                 cheaper=advice.cheaper,
+                resting=self._tools.attempt.health.resting(
+                    decision.candidates, self._snapshot.catalog.models, now_s=time.monotonic()
+                ),
             )
             self._decision = merged(before, decision)
             if not started:
