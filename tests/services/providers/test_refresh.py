@@ -149,6 +149,7 @@ async def test_a_token_that_nobody_uses_is_not_renewed(
     await until(lambda: token(mission[0]) == "token-2")  # a mission goes on
     clock[0] = 0
     mission.clear()
+    await asyncio.sleep(0.05)
     gc.collect()
     clock[0] = 1e9
     await asyncio.sleep(0.1)

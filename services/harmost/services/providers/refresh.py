@@ -63,11 +63,14 @@ class Refresher:
 
     async def _renew_forever(self) -> None:
         while True:
-            now_s = self._clock()
-            for each in list(self._sources.values()):
-                if each.due_s <= now_s:
-                    self._fetch(each)
+            self._renew()
             await asyncio.sleep(self._tick_s)
+
+    def _renew(self) -> None:  # its own function: a local of the loop would keep a source alive
+        now_s = self._clock()
+        for each in list(self._sources.values()):
+            if each.due_s <= now_s:
+                self._fetch(each)
 
     def _fetch(self, each: Source) -> asyncio.Future[None]:
         """Fetch it in a thread; one at a time."""
