@@ -36,6 +36,9 @@ _CONTEXT = (
     "context window",
     "prompt is too long",
     "request_too_large",
+    "exceed_context_size_error",  # llama.cpp
+    "maximum prompt length",  # xAI
+    "`inputs` tokens + `max_new_tokens`",  # Together
 )
 _CONTENT = ("content_filter", "content_policy", "responsibleaipolicyviolation")
 
