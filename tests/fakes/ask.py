@@ -46,7 +46,9 @@ class _Sink:
             self.over.set()
 
     def on_end(self) -> None:
-        self.exchange.finish()
+        frames = self.exchange.finish()
+        if frames is not None:
+            self.told.frames.append(frames)
         self.over.set()
 
     def on_error(self, error: ProviderError) -> None:

@@ -226,3 +226,30 @@ def test_a_model_is_called_at_the_address_of_its_region(mesh: Mesh) -> None:
     assert (nowhere.provider, there.provider) == ("far", "far")
     assert "provider `far` in `US`" in nowhere.error  # whose address nobody answers at
     assert there.cost_usd_nanos == finished.cost_usd_nanos > 0
+
+
+RESTING = """
+apiVersion: harmost.dev/v1
+kind: Model
+metadata: {name: resting, tenant: acme}
+spec: {provider: sandbox, vendor_model_id: resting, price: {input: "0.15", output: "0.60"}}
+---
+apiVersion: harmost.dev/v1
+kind: MissionProfile
+metadata: {name: rests, tenant: acme}
+spec: {models: [resting, sandbox-large]}
+"""
+
+
+def test_a_model_whose_provider_asks_for_a_rest_comes_last_and_operators_see_it(mesh: Mesh) -> None:
+    mesh.apply(RESTING)
+    with mesh.client() as client:
+        refused = client.chat("rests", "hi [[sandbox fail_first=1:rests throttle=60]]").finished
+        assert [each.outcome for each in refused.attempts] == ["throttled", "completed"]
+        rested = client.chat("rests", "hi").finished
+    assert [each.model for each in rested.attempts] == ["sandbox-large"]
+    assert any("model resting/rate_limit" in warning for warning in rested.warnings)
+    (told,) = (each for each in mesh.stats(0).provider_limits if each.vendor_model_id == "resting")
+    assert 0 < told.rest_ns <= 60 * 10**9
+    shown = mesh.harmost("top", "--once", "--interval", "0.1").stdout
+    assert "resting" in shown

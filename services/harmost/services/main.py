@@ -240,6 +240,7 @@ async def _router(settings: Settings) -> AsyncGenerator[None]:
         books = await stack.enter_async_context(_books(settings, upstream))
         attempt_tools = await stack.enter_async_context(books(settings.data_dir))
         endpoints = Endpoints()
+        await stack.enter_async_context(endpoints.running())
 
         async def changed(snapshot: CompiledSnapshot) -> None:
             await endpoints.replace(_providers(snapshot))

@@ -152,7 +152,10 @@ def test_a_schema_and_an_effort_are_asked_for() -> None:
     asked = body(output_schema_json='{"type":"object"}', reasoning_effort="low")
     assert asked["output_config"] == {
         "effort": "low",
-        "format": {"type": "json_schema", "schema": {"type": "object"}},
+        "format": {
+            "type": "json_schema",
+            "schema": {"type": "object", "additionalProperties": False},
+        },
     }
     assert asked["thinking"] == {"type": "adaptive"}
 
@@ -216,6 +219,45 @@ def test_the_later_version_takes_no_sampling_and_it_is_told() -> None:
     assert LATER.fit(hello, Generation(**wishes)) == Fit(drops=tuple(wishes))  # type: ignore[arg-type]
     assert LATER.fit(hello, Generation(temperature_permille=0)).drops == ("temperature_permille",)
     assert CODEC.fit(hello, Generation(**wishes)) == Fit()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "dropped"),
+    [
+        ({"temperature_permille": 1_000}, ()),
+        ({"temperature_permille": 1_001}, ("temperature_permille",)),
+        ({"temperature_permille": 1_000, "reasoning_effort": "low"}, ()),
+        ({"temperature_permille": 999, "reasoning_effort": "low"}, ("temperature_permille",)),
+        ({"temperature_permille": 999, "reasoning_effort": "none"}, ()),
+        ({"top_p_permille": 950, "reasoning_effort": "high"}, ()),
+        ({"top_p_permille": 949, "reasoning_effort": "high"}, ("top_p_permille",)),
+        ({"reasoning_effort": "low", "tools": (WEATHER,)}, ()),
+        (
+            {
+                "reasoning_effort": "low",
+                "tools": (WEATHER,),
+                "tool_choice": ToolChoice("required"),
+                "temperature_permille": 1,
+            },
+            ("reasoning_effort",),
+        ),
+        ({"reasoning_effort": "low", "tool_choice": ToolChoice("required")}, ()),
+    ],
+)
+def test_what_it_refuses_together_is_left_out_and_told(
+    wishes: dict[str, Any], dropped: tuple[str, ...]
+) -> None:
+    hello = (Message.of("user", "hi"),)
+    asked = UpstreamRequest(
+        vendor_model_id="m", messages=hello, output_tokens_max=9, generation=Generation(**wishes)
+    )
+    said = json.loads(CODEC.request(asked).body)
+    assert CODEC.fit(hello, asked.generation) == Fit(drops=dropped)
+    assert ("temperature" in said) == ("temperature_permille" in wishes.keys() - set(dropped))
+    assert ("top_p" in said) == ("top_p_permille" in wishes.keys() - set(dropped))
+    assert ("output_config" in said) == (
+        wishes.get("reasoning_effort") == "low" and "reasoning_effort" not in dropped
+    ) or wishes.get("reasoning_effort") == "high"
 
 
 def test_each_version_names_itself_and_has_its_own_header_for_the_key() -> None:

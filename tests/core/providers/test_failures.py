@@ -34,6 +34,19 @@ def test_retry_hints(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers) == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("Output blocked by content filtering policy", "content_filtered"),
+        ("prompt is too long: 210000 tokens > 200000 maximum", "context_too_long"),
+        ("messages.0.content: Input should be a valid list", "rejected"),
+    ],
+)
+def test_what_a_vendor_says_in_prose_alone_is_understood(words: str, kind: str) -> None:
+    error = {"type": "invalid_request_error", "message": words}
+    assert stated(error, kinds={}, status=400).kind == kind
+
+
 def test_every_codec_is_found_by_its_name() -> None:
     for name in CODECS:
         assert codec(name) is codec(name)

@@ -308,6 +308,15 @@ def test_what_a_scan_holds_back_goes_out_at_a_cut_but_not_at_a_failure(name: str
     assert (cut.text, failed.text) == ("ab", "")
 
 
+def test_what_a_scan_holds_back_goes_on_where_only_the_body_ends_the_answer() -> None:
+    one = exchange("gemini", output_scan=HoldLast())
+    chunk = {"content": {"parts": [{"text": "no secret"}]}, "finishReason": "STOP"}
+    frames = one.receive(sse(json.dumps({"candidates": [chunk]}).encode()))
+    assert (one.done, texts_of(frames)) == (False, ["no"])
+    assert texts_of(one.finish()) == [" [...]"]
+    assert (one.done, one.finish_reason, one.finish()) == (True, "stop", None)
+
+
 class Failing(OutputScan):
     def pass_on(self, text: bytes) -> bytes:
         raise ZeroDivisionError

@@ -29,6 +29,21 @@ def tell(problems: Problems, document: Make, kind: str, spec: str, **names: str)
         ("base_url: 'https://h/?a=b'", "has a query or fragment"),
         (f"base_url: http://h, credentials: {SECRET}", "`credentials` is not a reference: write `env:NAME`"),
         ("base_url: http://h, credentials: 'env:'", "`credentials` is not a reference"),
+        ("base_url: http://h, credentials: 'aws:profile/'", "`credentials` is not a reference"),
+        (f"base_url: http://h, credentials: 'aws:{SECRET}'", "`credentials` is not a reference"),
+        (f"base_url: http://h, credentials: 'google:{SECRET}'", "`credentials` is not a reference"),
+        (f"base_url: http://h, credentials: 'entra:{SECRET}'", "`credentials` is not a reference"),
+        (f"base_url: http://h, credentials: 'env:{SECRET} '", "`credentials` is not a reference"),
+        ("base_url: http://h, credentials: 'file:" + "x" * 4_100 + "'", "`credentials` is not a reference"),
+        ("base_url: http://h, credentials: 'aws:'", "no region to sign for: write `auth_scope` like `eu-west-1/bedrock`"),
+        (f"base_url: http://h, credentials: 'aws:', auth_scope: {SECRET}+", "no region to sign for"),
+        ("base_url: http://h, credentials: 'aws:', auth_scope: eu-west-1, auth: bearer", "keys from `aws:` sign requests"),
+        ("base_url: 'https://bedrock-runtime.us-east-1.amazonaws.com', regions: {EEA: http://x}, credentials: 'aws:'", "no region to sign for"),
+        ("base_url: http://h, credentials: 'env:K', auth: aws-sigv4", '`auth: aws-sigv4` signs with keys of AWS: write `credentials: "aws:"`'),
+        ("base_url: http://h, credentials: 'google:', auth: api-key", "tokens from `google:` are bearer tokens"),
+        (f"base_url: http://h, credentials: 'entra:', auth_scope: '{SECRET}'", "`auth_scope` is no scope of a token"),
+        ("base_url: http://h, credentials: 'env:K', auth_scope: us-east-1", "`auth_scope` is for `aws:`, `google:` and `entra:`"),
+        ("base_url: http://h, auth: basic", "auth"),
         (f"base_url: http://h, headers: {{Authorization: Bearer {SECRET}}}", "header `Authorization` carries a secret"),
         ("base_url: http://h, headers: {x: \"a\\r\\nb\"}", "header `x` cannot be sent"),
         ("base_url: http://h, headers: {'a b': c}", "header `a b` cannot be sent"),
@@ -58,6 +73,27 @@ def test_provider(problems: Problems, document: Make, spec: str, expected: str) 
 @pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
 def test_anthropic_has_two_versions(problems: Problems, document: Make, version: str) -> None:
     spec = f"{{codec: anthropic, base_url: 'https://h', api_version: '{version}'}}"
+    assert tell(problems, document, "Provider", spec) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "credentials: 'env:KEY', auth: api-key",
+        "credentials: 'file:/run/key', auth: x-goog-api-key",
+        "credentials: 'aws:', auth_scope: eu-west-1, auth: aws-sigv4",
+        "credentials: 'aws:profile/prod', auth_scope: eu-west-1/bedrock",
+        "credentials: 'aws:web-identity', auth_scope: eu-west-1",
+        "credentials: 'aws:instance', auth_scope: eu-west-1",
+        "credentials: 'google:'",
+        "credentials: 'google:/run/key.json', auth: bearer",
+        "credentials: 'google:instance'",
+        "credentials: 'entra:', auth_scope: 'https://ai.azure.com/.default'",
+        "credentials: 'entra:instance'",
+    ],
+)
+def test_references_to_credentials(problems: Problems, document: Make, said: str) -> None:
+    spec = f"{{codec: openai, base_url: 'https://h', {said}}}"
     assert tell(problems, document, "Provider", spec) == []
 
 

@@ -1,6 +1,6 @@
 """Candidates keep the profile's order; those that cannot serve say why."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from harmost.core.budget.price import compile_price
@@ -29,6 +29,7 @@ def choose(
     ceiling: int | None = None,
     cheaper_first: bool = False,
     learned: Mapping[str, int] = MappingProxyType({}),
+    resting: Collection[str] = (),
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     kept, left_out = chosen(
         names,
@@ -40,6 +41,7 @@ def choose(
         usd_nanos_per_1k_tokens_max=ceiling,
         profile="hello",
         cheaper_first=cheaper_first,
+        resting=resting,
     )
     return kept, {out.model: message(out) for out in left_out}
 
@@ -53,6 +55,12 @@ def test_a_budget_that_asks_for_cheaper_models_gets_the_cheapest_first() -> None
     kept, left_out = choose("unpriced", "dear", "middle", "cheap", cheaper_first=True)
     assert kept == ("cheap", "middle", "dear", "unpriced")
     assert left_out == {}
+
+
+def test_models_that_rest_come_last_and_are_never_left_out() -> None:
+    assert choose("dear", "middle", "cheap", resting={"dear"})[0] == ("middle", "cheap", "dear")
+    assert choose("dear", "cheap", cheaper_first=True, resting={"cheap"})[0] == ("dear", "cheap")
+    assert choose("dear", "cheap", resting={"dear", "cheap"})[0] == ("dear", "cheap")
 
 
 def test_what_costs_the_same_keeps_its_order() -> None:

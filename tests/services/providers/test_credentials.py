@@ -56,11 +56,11 @@ async def test_endpoints_are_replaced_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no provider is called `a`"):
         endpoints.get("a")
     await endpoints.replace({"a": spec, "b": ProviderSpec(codec="anthropic", base_url="http://y")})
-    assert endpoints.get("a").secret == "one"
-    assert endpoints.get("b").secret == ""
+    assert endpoints.get("a").credential.grant.secrets == ("one",)
+    assert endpoints.get("b").credential.grant.secrets == ("",)
     (tmp_path / "key").write_text("two")
     await endpoints.replace({"a": spec})
-    assert endpoints.get("a").secret == "two"
+    assert endpoints.get("a").credential.grant.secrets == ("two",)
     with pytest.raises(NotFound):
         endpoints.get("b")
 

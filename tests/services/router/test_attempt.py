@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import get_args
@@ -17,6 +18,7 @@ from harmost.core.budget.price import compile_price
 from harmost.core.errors import ServiceUnavailable
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind
 from harmost.core.resources.kinds import Price
+from harmost.core.routing.health import Place
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
 from harmost.services.router.attempt import _OUTCOMES, Attempt
@@ -282,3 +284,21 @@ async def test_a_caller_that_is_gone_stops_its_provider_at_once(journal: Journal
     with pytest.raises(asyncio.CancelledError):
         await task
     assert stage.ear.gone is None
+
+
+async def test_headers_of_a_good_answer_and_a_refusal_reach_the_health_of_its_model(
+    journal: Journal,
+) -> None:
+    stage = Stage(journal)
+    task = await stage.begun()
+    sink, health = stage.upstream.sink, stage.attempt._tools.health
+    assert sink is not None
+    used_up = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2m0s"}
+    sink.on_response(200, used_up)
+    ((place, told),) = health.places()
+    assert place == Place.of(stage.attempt.plan.model_spec)
+    assert told.requests_left == 0
+    assert 100 < told.rest_s(time.monotonic()) <= 120
+    sink.on_error(ProviderError(kind="throttled", message="", retry_after_s=200.0))
+    await task
+    assert 180 < told.rest_s(time.monotonic()) <= 200

@@ -9,8 +9,21 @@ from harmost.services.upstream.request import Request, Target
 TARGET = Target.of("http://h:8080/v1/")
 
 
-def request(headers: dict[str, str], *, method: str = "POST", body: bytes = b"{}") -> Request:
-    return Request.of(TARGET, method=method, path="/x", headers=headers, body=body, secret="s3cret")
+def request(
+    headers: dict[str, str],
+    *,
+    method: str = "POST",
+    body: bytes = b"{}",
+    secret_headers: dict[str, str] | None = None,
+) -> Request:
+    return Request.of(
+        TARGET,
+        method=method,
+        path="/v1/x",
+        headers=headers,
+        secret_headers=secret_headers or {},
+        body=body,
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +65,7 @@ def test_a_request_over_http1() -> None:
 
 def test_a_request_over_http2_keeps_the_secret_out_of_tables() -> None:
     plain, secret = {"x-a": "1"}, {"authorization": "Bearer s3cret"}
-    headers = request({**plain, **secret, "te": "trailers"}).http2()
+    headers = request({**plain, "te": "trailers"}, secret_headers=secret).http2()
     assert headers[:4] == (
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -63,6 +76,13 @@ def test_a_request_over_http2_keeps_the_secret_out_of_tables() -> None:
     assert by_name[b"authorization"] == "NeverIndexedHeader"
     assert by_name[b"x-a"] == "tuple"
     assert b"te" not in by_name
+
+
+def test_credentials_replace_a_header_of_their_name() -> None:
+    sent = request({"x-a": "document's"}, secret_headers={"x-a": "credential's"})
+    assert b"x-a: credential's\r\n" in sent.http1()
+    assert b"document" not in sent.http1()
+    assert [value for name, value, *_ in sent.http2() if name == b"x-a"] == [b"credential's"]
 
 
 @pytest.mark.parametrize(
@@ -89,4 +109,4 @@ def test_no_header_adds_a_line(name: str, value: str) -> None:
 @pytest.mark.parametrize("path", ["x", "/a b", "/a\r\nb", "/ü", "/\0"])
 def test_a_path_that_cannot_be_sent(path: str) -> None:
     with pytest.raises(ValueError, match="a path that cannot be sent"):
-        Request.of(TARGET, method="GET", path="\n" + path, headers={}, secret="")
+        Request.of(TARGET, method="GET", path="\n" + path, headers={}, secret_headers={})

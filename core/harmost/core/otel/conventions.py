@@ -60,7 +60,11 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "rpc_status": both(
         "rpc.response.status_code", "string", "gRPC status that the call ended with"
     ),
-    "error_type": both("error.type", "string", "stable reason, or outcome of the attempt"),
+    "error_type": both(
+        "error.type",
+        "string",
+        "stable reason; of an attempt the provider's failure (`error_kind`), or its outcome",
+    ),
     # Of an attempt: a GenAI client span.
     "operation": both("gen_ai.operation.name", "string", "`chat`"),
     "provider": both("gen_ai.provider.name", "string", "well-known vendor, else the Provider"),

@@ -53,6 +53,7 @@ def _tokens(v1_41: str, latest: str, label: str, about: str) -> Instrument:
 
 _GEN_AI = ("operation", "provider", "request_model", "server_address", "server_port")
 _SERVER = ("operation", "provider", "request_model")
+_PROVIDER = "router attempt_provider request_model region"
 _BUDGET = "budget budget_window budget_unit"
 _SERVER_NAME, _CLIENT = "gen_ai.server", "gen_ai.client"
 _OPERATION = f"{_CLIENT}.inference.operation"
@@ -152,6 +153,16 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "router_held": _own("gauge", "harmost.router.held", "USD", "router", "held by its attempts"),
     "router_generation": _own(
         "gauge", "harmost.router.snapshot.generation", "1", "router", "policy that it decides by"
+    ),
+    # Ours: what providers told Routers of their rate limits.
+    "provider_requests": _own(
+        "gauge", "harmost.provider.requests.left", "{request}", _PROVIDER, "what it said is left"
+    ),
+    "provider_tokens": _own(
+        "gauge", "harmost.provider.tokens.left", "{token}", _PROVIDER, "what it said is left"
+    ),
+    "provider_rest": _own(
+        "gauge", "harmost.provider.rest", "s", _PROVIDER, "for so long other models come first"
     ),
     # Ours: Telemetry itself.
     "records": _own("counter", "harmost.records", "{record}", "router", "records that came"),

@@ -24,6 +24,7 @@ from harmost.core.chat import (
     ToolResult,
 )
 from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
+from harmost.core.providers.closed import closed
 from harmost.core.providers.codec import (
     Ended,
     Event,
@@ -52,7 +53,7 @@ __all__ = ["VERSIONS", "AnthropicCodec", "AnthropicReader"]
 # The first takes a key of its own header and sampling parameters, the second neither.
 VERSIONS = ("2023-06-01", "2026-10-21")
 
-_SAMPLING = ("temperature_permille", "top_p_permille")
+_NO_WISHES = msgspec.structs.asdict(Generation())
 
 _FINISH: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -129,12 +130,12 @@ class AnthropicCodec:
     def fit(self, messages: Sequence[Message], generation: Generation) -> Fit:
         """Sounds have no form; there is no seed; reasoning is taken back under its seal alone.
 
-        The later version has no sampling either. Marks that do not fit are left out (marks.py).
+        Reasoning and sampling have their rules (`_dropped`). Marks that do not fit are left out
+        (marks.py).
         """
         parts = [part for message in messages for part in message.parts]
         drops = ["seed"] if generation.seed is not None else []
-        if not self._samples:
-            drops += [name for name in _SAMPLING if getattr(generation, name) is not None]
+        drops += self._dropped(generation)
         if any(map(_is_unsealed, parts)):
             drops.append("reasoning")
         if with_marks_that_fit(messages, generation)[2]:
@@ -154,9 +155,13 @@ class AnthropicCodec:
         system = _system([m for m in messages if m.role == "system"])
         if system:
             body["system"] = system
-        if self._samples and generation.temperature_permille is not None:
+        dropped = self._dropped(generation)
+        generation = msgspec.structs.replace(
+            generation, **{name: _NO_WISHES[name] for name in dropped}
+        )
+        if generation.temperature_permille is not None:
             body["temperature"] = generation.temperature_permille / 1000
-        if self._samples and generation.top_p_permille is not None:
+        if generation.top_p_permille is not None:
             body["top_p"] = generation.top_p_permille / 1000
         if generation.stop:
             body["stop_sequences"] = generation.stop
@@ -177,6 +182,24 @@ class AnthropicCodec:
             },
             body=msgspec.json.encode(body),
         )
+
+    def _dropped(self, generation: Generation) -> list[str]:
+        """Wishes that it refuses: no reasoning where a tool is a must, and hardly any sampling with it.
+
+        The later version has no sampling at all, the older takes temperatures of at the most 1.
+        Source: "Extended thinking", feature compatibility.
+        """
+        dropped: list[str] = []
+        thinks = generation.reasoning_effort not in ("", "none")
+        if thinks and generation.tools and generation.tool_choice.mode in ("required", "named"):
+            dropped.append("reasoning_effort")
+            thinks = False
+        hot, top_p = generation.temperature_permille, generation.top_p_permille
+        if hot is not None and (hot > 1000 or (thinks and hot < 1000) or not self._samples):
+            dropped.append("temperature_permille")
+        if top_p is not None and ((thinks and top_p < 950) or not self._samples):
+            dropped.append("top_p_permille")
+        return dropped
 
     def auth_headers(self, secret: str) -> Mapping[str, str]:
         """The key as the version has it; none when `secret` is empty."""
@@ -409,6 +432,6 @@ def _output_config(generation: Generation) -> dict[str, object]:
     if generation.reasoning_effort not in ("", "none"):
         config["effort"] = generation.reasoning_effort
     if generation.output_schema_json:
-        schema = msgspec.Raw(generation.output_schema_json.encode())
+        schema = msgspec.Raw(closed(generation.output_schema_json).encode())
         config["format"] = {"type": "json_schema", "schema": schema}
     return config

@@ -144,7 +144,9 @@ class AnswerReader(Protocol):
         ...
 
     def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
+        """The body is over: nothing if it had ended, `Ended` in a format that says no more at its end,
+        else a `ProviderError` of kind "broken".
+        """
         ...
 
 

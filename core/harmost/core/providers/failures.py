@@ -35,12 +35,18 @@ _CONTEXT = (
     "maximum context length",
     "context window",
     "prompt is too long",
+    "exceeds the maximum number of tokens",  # Google
     "request_too_large",
     "exceed_context_size_error",  # llama.cpp
     "maximum prompt length",  # xAI
     "`inputs` tokens + `max_new_tokens`",  # Together
 )
-_CONTENT = ("content_filter", "content_policy", "responsibleaipolicyviolation")
+_CONTENT = (
+    "content_filter",
+    "content_policy",
+    "content filtering policy",
+    "responsibleaipolicyviolation",
+)
 
 
 def broken(message: str) -> ProviderError:
@@ -62,10 +68,11 @@ def stated(
     kinds: Mapping[str, ProviderErrorKind],
     status: int = 0,
     retry_after_s: float | None = None,
+    kind: ProviderErrorKind | None = None,
 ) -> ProviderError:
     """What a vendor's `error` member means: an object, or whatever a look-alike sends.
 
-    What the words say comes first, then `status` (0 inside a stream), then the vendor's `kinds`.
+    `kind`, where the codec knows it, comes first, then what the words say, then `status` (0 inside a stream), then the vendor's `kinds`.
     `retry_after_s` is what the headers say; where they are silent, the body may tell it.
     """
     fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}  # pyright: ignore[reportUnknownVariableType]
@@ -74,7 +81,7 @@ def stated(
         for value in (fields.get("code"), fields.get("type"), fields.get("message"))
     )
     details = msgspec.json.encode(fields.get("details")).decode()
-    kind = _kind_of_words(code, type_, message, details)
+    kind = kind or _kind_of_words(code, type_, message, details)
     if kind is None and status >= 400:
         kind = _kind_of_status(status)
     elif kind is None and error is None:

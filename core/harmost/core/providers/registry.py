@@ -10,6 +10,7 @@ from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.cohere import CohereCodec
 from harmost.core.providers.compatible import CompatibleCodec
+from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.quirks import Quirks
@@ -44,12 +45,20 @@ def _openai(spec: ProviderSpec) -> Codec:
     return _only(OpenAiCodec if quirks == Quirks() else lambda: CompatibleCodec(quirks))(spec)
 
 
+def _gemini(spec: ProviderSpec) -> Codec:
+    """Vertex is where the address names a project."""
+    if spec.api_version:
+        raise InvalidInput("codec `gemini` has its version in `base_url`: remove `api_version`")
+    return GeminiCodec(vertex="/projects/" in spec.base_url, files_url=spec.base_url.rstrip("/"))
+
+
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _openai,
     "anthropic": _anthropic,
     "bedrock": _only(BedrockCodec),
     "cohere": _only(CohereCodec),
+    "gemini": _gemini,
 }
 
 

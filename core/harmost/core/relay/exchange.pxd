@@ -44,6 +44,8 @@ cdef class AttemptExchange:
     cdef readonly object error
 
     cpdef receive(self, bytes data)
+    cpdef finish(self)
+    cdef bytes _framed(self)
     cdef int _read(self) except -1
     cdef int _next(self) noexcept
     cdef int _take_event(self) except -1

@@ -100,8 +100,11 @@ class AttemptExchange:
 
         What follows the end is read for its usage and id only. O(bytes).
         """
-    def finish(self) -> None:
-        """The body is over: a failure of kind "broken", unless the answer had ended."""
+    def finish(self) -> bytes | None:
+        """The body is over: a failure of kind "broken", unless the answer had ended or ends with it.
+
+        Messages as of `receive`: what a scan held back.
+        """
     def stop(self) -> None:
         """Cut it here, unless it has ended already. Text that a scan holds back is dropped."""
     def fail(self, error: ProviderError) -> None:

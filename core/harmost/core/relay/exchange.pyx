@@ -167,14 +167,21 @@ cdef class AttemptExchange:
             # An output scan that fails must not let through what follows.
             self._over = True
             raise
+        return self._framed()
+
+    cdef bytes _framed(self):
+        """What goes on to the caller now; None: nothing."""
         if self._out.size == 0:
             return None
         return PyBytes_FromStringAndSize(self._out.data, self._out.size)
 
-    def finish(self) -> None:
-        if not self._over:
-            self._over = True
-            self._take(self._reader.finish())
+    cpdef finish(self):
+        if self._over:
+            return None
+        self._over = True
+        buffer_clear(&self._out)
+        self._take(self._reader.finish())
+        return self._framed()
 
     def fail(self, error) -> None:
         if self.finish_reason is None and self.error is None:

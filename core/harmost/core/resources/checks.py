@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from harmost.core.budget.price import TOKENS_MAX, TOOL_CALLS_MAX, usd_nanos
 from harmost.core.budget.window import Calendar, check_calendar
 from harmost.core.limits import CANDIDATES_MAX, INPUT_BYTES_MAX
+from harmost.core.resources.credentials import credential_problems
 from harmost.core.resources.keys import expires_s, is_hash, is_key_id
 from harmost.core.resources.kinds import (
     BudgetSpec,
@@ -27,7 +28,6 @@ from harmost.core.resources.shapes import Report, quoted
 
 __all__ = ["check_document"]
 
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
 _TOKENIZER = re.compile(r"file:/[^\0\n]{1,4000}")
 _RETENTION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_|~-]+")
@@ -123,11 +123,8 @@ def _unreadable_expiry(key: Key) -> bool:
 
 def _check_provider(spec: ProviderSpec, check: _Check) -> None:
     _check_addresses(spec, check)
-    if spec.credentials and not _REFERENCE.fullmatch(spec.credentials):
-        check.wrong(
-            ("credentials",),
-            "`credentials` is not a reference: write `env:NAME` or `file:PATH`, never the secret",
-        )
+    for field, problem in credential_problems(spec):
+        check.wrong((field,), problem)
     for name in ("connect", "first_byte", "idle", "total"):
         field = f"{name}_timeout_ms"
         check.within((field,), getattr(spec, field), least=1, most=TIMEOUT_MS_MAX)

@@ -1,10 +1,10 @@
 """Which candidate is tried, and whether a failed attempt is followed by another. Pure.
 
-The order is the profile's, or by price where a budget asks for cheaper models; health and latency
-will weigh in here.
+The order is the profile's, or by price where a budget asks for cheaper models; models that rest
+(health.py) come last. Latency will weigh in here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from harmost.core.budget.price import ModelPrice, worst_case_usd_nanos
 from harmost.core.limits import USD_NANOS_MAX
@@ -45,11 +45,12 @@ def chosen(
     profile: str,
     unfit: Mapping[str, str] = {},
     cheaper_first: bool = False,
+    resting: Collection[str] = (),
 ) -> tuple[tuple[str, ...], tuple[Exclusion, ...]]:
     """Candidates to try in order, and those left out: `unfit`, retired, too small, or too dear.
 
     The order is that given; with `cheaper_first` by what an attempt may cost, of equal ones as
-    given, and those without a price last.
+    given, and those without a price last. Those `resting` come after all others.
     The ceiling is the tighter of what the profile says and policy caps; None: neither does.
     `input_tokens` is the estimate for any model; the expected blended price is that of input and
     output together, so what a provider reports moves no ceiling. `input_tokens_of` tells what has been
@@ -69,6 +70,8 @@ def chosen(
             kept.append(name)
     if cheaper_first:
         kept.sort(key=lambda name: _worst(prices.get(name), input_tokens, output_tokens_max))
+    if resting:
+        kept.sort(key=lambda name: name in resting)
     return tuple(kept), tuple(left_out)
 
 

@@ -9,10 +9,15 @@ from harmost.services.cli import options
 from harmost.services.operate.endpoints import DATA_DIR
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harmost.services.operate.workers import Worker
 
 __all__ = ["top"]
 
+LIMITS_MAX = 20  # rows of a worker: what fits a screen beside the workers
+
+LIMITS = ("worker", "provider", "model", "requests left", "tokens left", "rests")
 COLUMNS = ("worker", "up", "calls", "calls/s", "failed/s", "tokens/s", "added p99", "held", "owed")
 
 
@@ -71,6 +76,7 @@ def _plain(worker: "Worker") -> dict[str, Any]:
 
 def _table(workers: "list[Worker]") -> Any:
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -82,7 +88,32 @@ def _table(workers: "list[Worker]") -> Any:
             made.add_row(Text(worker.address), Text("down", style="red"))
         else:
             made.add_row(*(Text(cell) for cell in _cells(worker)))
-    return made
+    limits = [cells for worker in workers for cells in _limits(worker)]
+    if not limits:
+        return made
+    below = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for index, column in enumerate(LIMITS):
+        below.add_column(column, justify="right" if index > 2 else "left", no_wrap=True)
+    for cells in limits:
+        below.add_row(*map(Text, cells))
+    return Group(made, below)
+
+
+def _limits(worker: "Worker") -> "Iterator[tuple[str, ...]]":
+    """What its providers said is left, those that rest first."""
+    from harmost.services.cli.output import safe
+
+    told = sorted(worker.provider_limits, key=lambda each: -each.rest_s)
+    for each in told[:LIMITS_MAX]:
+        region = f" in {each.region}" if each.region else ""
+        yield (
+            safe(worker.router_id),
+            safe(each.provider + region),
+            safe(each.vendor_model_id),
+            "-" if each.requests_left is None else f"{each.requests_left:,}",
+            "-" if each.tokens_left is None else f"{each.tokens_left:,}",
+            f"{each.rest_s:.0f} s" if each.rest_s else "-",
+        )
 
 
 def _cells(worker: "Worker") -> tuple[str, ...]:

@@ -12,10 +12,22 @@ from harmost.core.stats.histogram import difference, percentile_ns
 from harmost.router.v1 import router_pb2, router_pb2_grpc
 from harmost.services.operate.session import Session
 
-__all__ = ["Worker", "Workers", "worker_of"]
+__all__ = ["ProviderLimits", "Worker", "Workers", "worker_of"]
 
 TIMEOUT_S = 2.0
 NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderLimits:
+    """What is left of a provider's limits for one model, as a worker heard it last; None: not told."""
+
+    provider: str
+    region: str
+    vendor_model_id: str
+    requests_left: int | None
+    tokens_left: int | None
+    rest_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,7 @@ class Worker:
     settlements_owed: int = 0
     journal_bytes: int = 0
     snapshot_generation: int = 0
+    provider_limits: tuple[ProviderLimits, ...] = ()
 
 
 def worker_of(
@@ -64,6 +77,18 @@ def worker_of(
         settlements_owed=now.settlements_owed,
         journal_bytes=now.journal_bytes,
         snapshot_generation=now.snapshot_generation,
+        provider_limits=tuple(map(_limits, now.provider_limits)),
+    )
+
+
+def _limits(told: router_pb2.ProviderLimits) -> ProviderLimits:
+    return ProviderLimits(
+        provider=told.provider,
+        region=told.region,
+        vendor_model_id=told.vendor_model_id,
+        requests_left=told.requests_left if told.HasField("requests_left") else None,
+        tokens_left=told.tokens_left if told.HasField("tokens_left") else None,
+        rest_s=told.rest_ns / NS_PER_S,
     )
 
 

@@ -3,18 +3,22 @@
 A provider with `regions` is one endpoint for each address; they share codec, secret and contract.
 """
 
-import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from harmost.core.errors import NotFound, NotPossibleNow
+from harmost.core.errors import NotFound
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.registry import codec_of
 from harmost.core.resources.kinds import ProviderSpec
-from harmost.services.providers.credentials import secret
+
+from .credential import Credential
+from .grants import Source
+from .refresh import Refresher
+from .sources import source as source_of
 
 __all__ = ["Endpoint", "Endpoints"]
 
@@ -23,33 +27,40 @@ __all__ = ["Endpoint", "Endpoints"]
 class Endpoint:
     """A provider that can be called at `spec.base_url`, made by `of`.
 
-    `headers` go with every request: the document's own, in lower case, then the credentials.
-    `fault` says why it cannot be called: its attempts fail with it.
+    `headers` go with every request: the document's own, in lower case. What authenticates it is
+    `credential`'s to say.
     """
 
     name: str
     spec: ProviderSpec  # `base_url` and `region` are this endpoint's
     codec: Codec
-    headers: Mapping[str, str] = field(repr=False)
-    secret: str = field(default="", repr=False)
-    fault: str = ""
+    headers: Mapping[str, str]
+    credential: Credential = field(repr=False)
 
     @classmethod
     def of(
-        cls, name: str, spec: ProviderSpec, *, environment: Mapping[str, str] = os.environ
+        cls,
+        name: str,
+        spec: ProviderSpec,
+        *,
+        source: Source | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> "Endpoint":
-        """Resolve `spec`; credentials that are missing become `fault`. Blocks on files."""
-        try:
-            key, fault = secret(spec.credentials, environment=environment), ""
-        except NotPossibleNow as error:
-            key, fault = "", error.message
+        """Resolve `spec`. Without a `source`, credentials are fetched here, which blocks."""
+        if source is None:
+            source = source_of(spec.credentials, scope=spec.auth_scope, environment=environment)
+            source.fetch()
         format_ = codec_of(spec)
         headers = {
             **{header.lower(): value for header, value in spec.headers.items()},
-            **format_.auth_headers(key),
             "accept-encoding": "identity",
         }
-        return cls(name=name, spec=spec, codec=format_, headers=headers, secret=key, fault=fault)
+        return cls(name, spec, format_, headers, Credential.of(spec, format_, source))
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot be called now: its attempts fail with it. "" where it can."""
+        return self.credential.fault
 
     @property
     def title(self) -> str:
@@ -60,32 +71,46 @@ class Endpoint:
 
     def by_region(self) -> "Mapping[str, Endpoint]":
         """This endpoint for models that name no region or its own, and one for each of `regions`."""
-        others = {
-            region: replace(
-                self, spec=msgspec.structs.replace(self.spec, base_url=base_url, region=region)
-            )
-            for region, base_url in self.spec.regions.items()
-        }
+        others = {region: self._at(region, url) for region, url in self.spec.regions.items()}
         return {"": self, self.spec.region: self, **others}
+
+    def _at(self, region: str, base_url: str) -> "Endpoint":
+        spec = msgspec.structs.replace(self.spec, base_url=base_url, region=region)
+        credential = Credential.of(spec, self.codec, self.credential.source)
+        return replace(self, spec=spec, credential=credential)
 
 
 class Endpoints:
     """Every provider of the running snapshot, by name and region."""
 
-    def __init__(self) -> None:
+    def __init__(self, refresher: Refresher | None = None) -> None:
         self._endpoints: Mapping[str, Mapping[str, Endpoint]] = {}
+        self._refresher = refresher
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Keep credentials fresh until the block ends."""
+        async with self._kept_fresh().running():
+            yield
 
     async def replace(self, specs: Mapping[str, ProviderSpec]) -> None:
         """Swap in `specs` as a whole; also how changed secrets are read again."""
-        self._endpoints = await asyncio.to_thread(
-            lambda: {name: Endpoint.of(name, spec).by_region() for name, spec in specs.items()}
-        )
+        sources = await self._kept_fresh().sources(specs.values())
+        self._endpoints = {
+            name: Endpoint.of(name, spec, source=sources[Refresher.key(spec)]).by_region()
+            for name, spec in specs.items()
+        }
 
     def as_now(self) -> "Endpoints":
         """These providers, whatever `replace` does later: what a mission keeps."""
         kept = Endpoints()
         kept._endpoints = self._endpoints
         return kept
+
+    def _kept_fresh(self) -> Refresher:
+        if self._refresher is None:
+            self._refresher = Refresher()
+        return self._refresher
 
     def get(self, name: str, region: str = "") -> Endpoint:
         """The provider called `name` where a model in `region` is; O(1).

@@ -30,8 +30,11 @@ from harmost.core.budget.price import (
 from harmost.core.budget.progressive import first_piece
 from harmost.core.errors import HarmostError
 from harmost.core.providers.codec import ProviderError, ProviderErrorKind
+from harmost.core.providers.hidden import discreet
+from harmost.core.providers.limits import rate_limits
 from harmost.core.relay.exchange import AttemptExchange
 from harmost.core.relay.gathered import GatheredExchange
+from harmost.core.routing.health import Health, Place
 from harmost.core.tokens.calibration import Calibration
 from harmost.core.usage import TokenUsage
 from harmost.services.journal.journal import Journal
@@ -47,6 +50,8 @@ from harmost.services.upstream.upstream import Billed, Upstream, UpstreamCall
 __all__ = ["Attempt", "AttemptPlan", "AttemptTools"]
 
 log = logging.getLogger(__name__)
+
+_UNRELAYED = ProviderError(kind="broken", message="it could not be relayed")
 
 # An answer shorter than this is not worth a hold that fits no more.
 OUTPUT_TOKENS_MIN = 16
@@ -80,6 +85,7 @@ class AttemptTools:
     upstream: Upstream
     calibration: Calibration = field(default_factory=Calibration)
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    health: Health = field(default_factory=Health)
 
 
 class Attempt:
@@ -101,6 +107,7 @@ class Attempt:
         )
         self._cancelled: AttemptOutcome | None = None
         self._call: UpstreamCall | None = None
+        self._grant = plan.endpoint.credential.grant
         self._ended_ns = 0
         self.summary: AttemptSummary | None = None
 
@@ -148,6 +155,7 @@ class Attempt:
         self._pass_on = listener.relay
         self._ended: asyncio.Future[None] = loop.create_future()
         self._clock_ns = time.monotonic_ns()
+        self._grant = plan.endpoint.credential.grant
         self._call = call = self._tools.upstream.open(
             plan.endpoint,
             http_request(plan, output_tokens_max=self.output_tokens_max),
@@ -178,7 +186,9 @@ class Attempt:
     # --- The upstream's sink: called by the loop as bytes come --------------------------------------
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:
-        """An answer begins."""
+        """A good answer begins; its headers may say that it was the last for a while."""
+        place = Place.of(self.plan.model_spec)
+        self._tools.health.answered(place, rate_limits(headers), now_s=time.monotonic())
 
     def on_data(self, data: bytes) -> None:
         """The path of a token: count and cut it, pass it on, hold its provider back if need be."""
@@ -191,7 +201,7 @@ class Attempt:
                     self._pause(self._call)
         except Exception:  # the root of a callback: without an end the caller waits for ever
             log.exception("an answer could not be relayed")
-            exchange.fail(ProviderError(kind="broken", message="it could not be relayed"))
+            exchange.fail(_UNRELAYED)
         if exchange.done:
             self._end()
 
@@ -204,11 +214,19 @@ class Attempt:
 
     def on_end(self) -> None:
         """The body is over: whole, or broken off."""
-        self.exchange.finish()
+        try:
+            frames = self.exchange.finish()
+            if frames is not None:
+                self._pass_on(frames)
+        except Exception:  # as in `on_data`
+            log.exception("an answer could not be relayed")
+            self.exchange.fail(_UNRELAYED)
         self._end()
 
     def on_error(self, error: ProviderError) -> None:
         """There is no answer, or no more of it."""
+        place = Place.of(self.plan.model_spec)
+        self._tools.health.refused(place, error, now_s=time.monotonic())
         self.exchange.fail(error)
         self._end()
 
@@ -235,6 +253,12 @@ class Attempt:
     def first_token_ns(self) -> int:
         """From the call to its first token; 0: none came."""
         return self.first_token_at_ns and self.first_token_at_ns - self._clock_ns
+
+    @property
+    def error(self) -> ProviderError | None:
+        """Why the provider failed, without what it repeats of its credentials, even inside a stream."""
+        secrets = self.plan.endpoint.credential.grant.secrets + self._grant.secrets
+        return self.exchange.error and discreet(self.exchange.error, secrets)
 
     @property
     def outcome(self) -> AttemptOutcome:
@@ -403,7 +427,7 @@ class Attempt:
         )
 
     def _summary(self, usage: TokenUsage, amount: Amount | None) -> AttemptSummary:
-        plan, error, held = self.plan, self.exchange.error, self._holding
+        plan, error, held = self.plan, self.error, self._holding
         return AttemptSummary(
             attempt_id=plan.attempt_id,
             model=plan.model,

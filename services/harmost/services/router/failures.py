@@ -16,9 +16,7 @@ def none_left(
     if refused is not None and not failed:
         return refused
     errors = [
-        (attempt.plan.model, attempt.exchange.error)
-        for attempt in failed
-        if attempt.exchange.error is not None
+        (attempt.plan.model, error) for attempt in failed if (error := attempt.error) is not None
     ]
     tries = "; ".join(f"`{model}`: {error.message}" for model, error in errors)
     if refused is not None:

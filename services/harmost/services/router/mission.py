@@ -228,6 +228,9 @@ class Mission:
                 now_s=now_s,
                 calibration=self._tools.attempt.calibration,
                 cheaper=advice.cheaper,
+                resting=self._tools.attempt.health.resting(
+                    decision.candidates, self._snapshot.catalog.models, now_s=time.monotonic()
+                ),
             )
             self._decision = merged(before, decision)
             if not started:
@@ -348,7 +351,7 @@ class Mission:
             to_attempt_id=plan.attempt_id,
             to_model=plan.model,
             cause=last.outcome,
-            error=last.exchange.error.message if last.exchange.error is not None else "",
+            error=last.error.message if last.error is not None else "",
         )
 
     def _ended(self, index: int, step: CompiledStep, attempt: Attempt) -> StepFinished:

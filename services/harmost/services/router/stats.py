@@ -2,8 +2,10 @@
 
 import os
 import time
+from collections.abc import Iterator
 
 from harmost.core.audit.rows import RecordSummary
+from harmost.core.routing.health import Health
 from harmost.core.stats.histogram import Histogram
 from harmost.router.v1 import router_pb2
 from harmost.services.router.attempt import Attempt, AttemptTools
@@ -60,4 +62,17 @@ class Stats:
             settlements_owed=tools.budget.owed,
             journal_bytes=tools.journal.size_bytes,
             snapshot_generation=generation,
+            provider_limits=_limits(tools.health, time.monotonic()),
+        )
+
+
+def _limits(health: Health, now_s: float) -> Iterator[router_pb2.ProviderLimits]:
+    for place, told in health.places():
+        yield router_pb2.ProviderLimits(
+            provider=place.provider,
+            region=place.region,
+            vendor_model_id=place.vendor_model_id,
+            requests_left=told.requests_left,
+            tokens_left=told.tokens_left,
+            rest_ns=round(told.rest_s(now_s) * 1e9),
         )

@@ -5,6 +5,7 @@ A turn is immutable; each function returns the next one. What it finds comes fro
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import msgspec
@@ -269,10 +270,12 @@ def choose(
     now_s: int,
     calibration: Calibration,
     cheaper: BudgetLimit | None = None,
+    resting: Mapping[str, float] = MappingProxyType({}),
 ) -> Decision:
     """The decision with its candidates in the order to try them; raises when none is left.
 
-    `cheaper` is the budget that asks for cheaper models to come first; None: none does.
+    `cheaper` is the budget that asks for cheaper models to come first; None: none does. `resting` are
+    models whose provider asked for a rest, and for how many seconds still: they come last.
     """
     models, context = snapshot.catalog.models, turn.context
     kept, left_out = chosen(
@@ -286,12 +289,16 @@ def choose(
         profile=call.profile,
         unfit=_unfit(call, step, turn, decision, snapshot),
         cheaper_first=cheaper is not None,
+        resting=resting,
     )
     if not kept:
         raise _none_fits(call.profile, left_out)
     hits = decision.hits
     if cheaper is not None and kept != tuple(n for n in decision.candidates if n in kept):
         hits += (_cheaper_first(cheaper),)
+    first = next(name for name in decision.candidates if name in kept)
+    if first in resting and kept[0] not in resting:
+        hits += tuple(_rests(name, resting[name]) for name in kept if name in resting)
     return msgspec.structs.replace(
         decision, hits=hits, candidates=kept, exclusions=decision.exclusions + left_out
     )
@@ -440,6 +447,16 @@ def _cheaper_first(limit: BudgetLimit) -> RuleHit:
         effect="cap_price",
         mode="warn",
         message=f"from {limit.cheaper_at_permille // 10} % of `{limit.node}` on, cheaper models come first",
+    )
+
+
+def _rests(model: str, rest_s: float) -> RuleHit:
+    return RuleHit(
+        policy=f"model {model}",
+        rule="rate_limit",
+        effect="require",
+        mode="warn",
+        message=f"its provider has nothing left for {rest_s:.0f} s: others come first",
     )
 
 

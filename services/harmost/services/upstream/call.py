@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Protocol
 
-import msgspec
-
 from harmost.core.limits import PROVIDER_ERROR_BYTES_MAX
 from harmost.core.providers.codec import ProviderError
 from harmost.core.providers.failures import broken, failure
+from harmost.core.providers.hidden import discreet
 from harmost.services.providers.endpoints import Endpoint
 
 from .limits import DRAIN_BYTES_MAX, DRAIN_S, REFUSALS_MAX
@@ -87,6 +86,7 @@ class Call(Timer):
         "_wheel",
         "carrier",
         "endpoint",
+        "grant",
         "heard_s",
         "request",
         "stream_id",
@@ -104,6 +104,9 @@ class Call(Timer):
     ) -> None:
         super().__init__()
         self.endpoint = endpoint
+        self.grant = (
+            endpoint.credential.grant
+        )  # what it is sent with, whatever is renewed meanwhile
         self.request: Request | None = None
         self.carrier: Carrier | None = None
         self.stream_id = 0
@@ -243,10 +246,9 @@ class Call(Timer):
             return
         phase = self._phase
         sink = self._end()
-        secret = self.endpoint.secret
-        if secret and secret in error.message:
-            message = error.message.replace(secret, "[secret]")
-            error = msgspec.structs.replace(error, message=message)
+        if error.kind == "auth":
+            self.endpoint.credential.refused(self.grant)
+        error = discreet(error, self.grant.secrets)
         if phase is not _Phase.LEAVING:
             self._tell(sink.on_error, error)
 

@@ -124,14 +124,7 @@ class UpstreamClient:
         else:
             try:
                 pool = self._pool(endpoint, books=method == "GET")
-                request = Request.of(
-                    pool.target,
-                    method=method,
-                    path=path,
-                    headers={"user-agent": "harmost", **headers},
-                    secret=endpoint.secret,
-                    body=body,
-                )
+                request = _request(call, pool.target, method, path, headers, body)
             except ValueError as wrong:
                 # urllib's messages may repeat the URL; ours name no value.
                 message = f"{endpoint.title} cannot be called: {_reason(wrong)}"
@@ -185,6 +178,30 @@ class UpstreamClient:
         finally:
             call.cancel()
         return status, Books.read(body) if status in (200, 404) else Books(attempt_id="")
+
+
+def _request(
+    call: Call, target: Target, method: str, path: str, headers: Mapping[str, str], body: bytes
+) -> Request:
+    """What is sent for `call`, with the credentials that it keeps from here on."""
+    path = target.path + path
+    headers = {"user-agent": "harmost", **headers}
+    secret_headers = call.endpoint.credential.headers(
+        call.grant,
+        method=method,
+        authority=target.authority,
+        path=path,
+        headers=headers,
+        body=body,
+    )
+    return Request.of(
+        target,
+        method=method,
+        path=path,
+        headers=headers,
+        secret_headers=secret_headers,
+        body=body,
+    )
 
 
 def _wanted(request: HttpRequest) -> str:

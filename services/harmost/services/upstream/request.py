@@ -1,7 +1,7 @@
 """A provider's URL, and one request to it as HTTP/1.1 bytes or HTTP/2 headers. Opens no socket."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -60,8 +60,8 @@ class Request(msgspec.Struct, frozen=True):
     path: str
     target: Target
     fields: tuple[tuple[str, str], ...]
+    secret_fields: tuple[tuple[str, str], ...]
     body: bytes
-    secret: str
 
     @classmethod
     def of(
@@ -71,35 +71,36 @@ class Request(msgspec.Struct, frozen=True):
         method: str,
         path: str,
         headers: Mapping[str, str],
-        secret: str,
+        secret_headers: Mapping[str, str],
         body: bytes = b"",
     ) -> "Request":
-        """Check everything once; `headers` in lower case, those with `secret` stay out of tables.
+        """Check everything once; headers in lower case. `path` is whole, with the target's before it.
 
+        `secret_headers` stay out of tables, and replace what `headers` says under their names.
         Raises ValueError for what cannot be sent; it names no value.
         """
-        path = target.path + path
         if _PATH.fullmatch(path) is None:
             raise ValueError("a path that cannot be sent")
-        fields: list[tuple[str, str]] = []
-        for name, value in headers.items():
-            if _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
-                raise ValueError("a header that cannot be sent")
-            if name not in _HOP:
-                fields.append((name, value.strip()))
-        return cls(method, path, target, tuple(fields), body, secret)
+        return cls(
+            method,
+            path,
+            target,
+            tuple(field for field in _fields(headers) if field[0] not in secret_headers),
+            tuple(_fields(secret_headers)),
+            body,
+        )
 
     def http1(self) -> bytes:
         """The head for HTTP/1.1."""
         lines = [f"{self.method} {self.path} HTTP/1.1", f"host: {self.target.authority}"]
-        lines += [f"{name}: {value}" for name, value in self.fields]
+        lines += [f"{name}: {value}" for name, value in self.fields + self.secret_fields]
         if self.method != "GET":
             lines.append(f"content-length: {len(self.body)}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def http2(self) -> tuple[Header, ...]:
         """The header list for HTTP/2."""
-        target, secret = self.target, self.secret
+        target = self.target
         headers: list[Header] = [
             (b":method", self.method.encode()),
             (b":scheme", b"https" if target.tls else b"http"),
@@ -107,8 +108,17 @@ class Request(msgspec.Struct, frozen=True):
             (b":path", self.path.encode()),
         ]
         for name, value in self.fields:
-            pair = name.encode(), value.encode("latin-1")
-            headers.append(secret_header(*pair) if secret and secret in value else pair)
+            headers.append((name.encode(), value.encode("latin-1")))
+        for name, value in self.secret_fields:
+            headers.append(secret_header(name.encode(), value.encode("latin-1")))
         if self.method != "GET":
             headers.append((b"content-length", b"%d" % len(self.body)))
         return tuple(headers)
+
+
+def _fields(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in headers.items():
+        if _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
+            raise ValueError("a header that cannot be sent")
+        if name not in _HOP:
+            yield name, value.strip()

@@ -174,7 +174,7 @@ def test_the_starter_catalog_does_not_differ_from_the_list(harmost: Any) -> None
         (("compare", "openai/o3", "openai/o3"), "there is nothing to compare"),
         (("list", "--provider", "opnai"), "no model has provider `opnai`: there is `openai`"),
         (("list", "--capability", "tool"), "no model has capability `tool`: there is `tools`"),
-        (("list", "--region", "Mars"), "no model has region `Mars`: there is none"),
+        (("list", "--region", "Mars"), "no model has region `Mars`: there is `US`"),
         (("list", "--max-price", "cheap"), "`--max-price`: `cheap` is not a decimal number"),
         (
             ("plot", "--against", "speed"),

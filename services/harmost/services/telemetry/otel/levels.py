@@ -32,6 +32,8 @@ _UNITS = {
 }
 _ROUTER_KEYS = ("router_calls", "router_journal", "router_owed", "router_held", "router_generation")
 
+_PROVIDER_KEYS = ("provider_requests", "provider_tokens", "provider_rest")
+
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -120,7 +122,7 @@ class Levels:
 
     def _tell_routers(self, found: Sequence[router_pb2.GetStatsResponse | None]) -> None:
         # Anew: one that was only known by its address may have told its name by now.
-        self._meter.forget("router_up", *_ROUTER_KEYS)
+        self._meter.forget("router_up", *_ROUTER_KEYS, *_PROVIDER_KEYS)
         for (address, _), stats in zip(self._routers, found, strict=True):
             name = self._names.get(address, address)
             self._meter.level("router_up", (name,), int(stats is not None))
@@ -135,3 +137,13 @@ class Levels:
             )
             for key, value in zip(_ROUTER_KEYS, levels, strict=True):
                 self._meter.level(key, (name,), value)
+            for limits in stats.provider_limits:
+                self._tell_limits(name, limits)
+
+    def _tell_limits(self, router: str, told: router_pb2.ProviderLimits) -> None:
+        labels = (router, told.provider, told.vendor_model_id, told.region)
+        if told.HasField("requests_left"):
+            self._meter.level("provider_requests", labels, told.requests_left)
+        if told.HasField("tokens_left"):
+            self._meter.level("provider_tokens", labels, told.tokens_left)
+        self._meter.level("provider_rest", labels, told.rest_ns / NANOS)
