@@ -1,4 +1,4 @@
-"""OpenAI: `POST /v1/chat/completions`."""
+"""OpenAI: `POST /v1/chat/completions` and `POST /v1/responses`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,9 @@ from typing import Any
 from fakes.openai.chat import chunks, completion
 from fakes.openai.refusals import REFUSALS, Refusal, body_of
 from fakes.openai.requests import Chat, Refused, read
-from fakes.serve import Fake, Reply, Seen
+from fakes.openai.responses import events, failed, response
+from fakes.openai.responses_requests import Responses
+from fakes.serve import Answer, Fake, Reply, Seen
 
 __all__ = ["UNOFFERED", "OpenAiFake", "sse"]
 
@@ -30,17 +32,19 @@ class OpenAiFake(Fake):
         return answered._replace(headers={**answered.headers, **self._headers(), **self.headers})
 
     def _answered(self, seen: Seen) -> Reply:
-        if seen.method != "POST" or seen.path != "/v1/chat/completions":
+        answer_to = {"/v1/chat/completions": self._chat, "/v1/responses": self._responses}.get(
+            seen.path
+        )
+        if seen.method != "POST" or answer_to is None:
             where = f"Invalid URL ({seen.method} {seen.path})"
             return _refused(Refusal(404, where, "invalid_request_error"))
-        refusal = REFUSALS.get(self.fault)
         if (
             self.fault == "unauthorized"
             or seen.headers.get("authorization") != f"Bearer {self.key}"
         ):
-            refusal = REFUSALS["unauthorized"]
+            return _refused(REFUSALS["unauthorized"])
         try:
-            return _refused(refusal) if refusal is not None else self._chat(seen.body)
+            return answer_to(seen.body)
         except Refused as error:
             why = Refusal(400, error.message, "invalid_request_error", error.code, error.param)
             return _refused(why)
@@ -48,12 +52,31 @@ class OpenAiFake(Fake):
     def _chat(self, body: bytes) -> Reply:
         request: Chat = read(body, Chat)
         request.check()
-        answer = self.answer
-        if self.fault == "filtered":
-            answer = replace(answer, finish="content_filter")
+        refusal = REFUSALS.get(self.fault)
+        if refusal is not None:
+            return _refused(refusal)
         if request.stream:
-            return sse(_named(chunks(request, answer)), done=True)
-        return Reply.of(completion(request, answer))
+            return sse((("", chunk) for chunk in chunks(request, self._said)), done=True)
+        return Reply.of(completion(request, self._said))
+
+    def _responses(self, body: bytes) -> Reply:
+        request: Responses = read(body, Responses)
+        request.check()
+        refusal = REFUSALS.get(self.fault)
+        if refusal is not None and request.stream and self.fault == "context_too_long":
+            # Unlike in chat.completions, the answer has begun when it is noticed.
+            return _named(failed(request, refusal))
+        if refusal is not None:
+            return _refused(refusal)
+        if request.stream:
+            return _named(events(request, self._said))
+        return Reply.of(response(request, self._said))
+
+    @property
+    def _said(self) -> Answer:
+        if self.fault == "filtered":
+            return replace(self.answer, finish="content_filter")
+        return self.answer
 
     def _headers(self) -> Mapping[str, str]:
         told = {
@@ -75,10 +98,6 @@ class OpenAiFake(Fake):
         return told
 
 
-def _named(events: Iterable[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    return [("", event) for event in events]
-
-
 def sse(events: Iterable[tuple[str, dict[str, Any]]], *, done: bool) -> Reply:
     """A stream of `events`, each with its name; `done`: it ends with `[DONE]`."""
     told = [
@@ -90,6 +109,10 @@ def sse(events: Iterable[tuple[str, dict[str, Any]]], *, done: bool) -> Reply:
         told.append("data: [DONE]\n\n")
     headers = {"content-type": "text/event-stream; charset=utf-8"}
     return Reply(200, headers, [each.encode() for each in told])
+
+
+def _named(events: Iterable[dict[str, Any]]) -> Reply:
+    return sse(((event["type"], event) for event in events), done=False)
 
 
 def _refused(refusal: Refusal) -> Reply:

@@ -16,7 +16,7 @@ __all__ = [
     "Refused",
     "Strict",
     "check_image",
-    "check_schema_name",
+    "check_name",
     "read",
 ]
 
@@ -184,11 +184,9 @@ class Chat(Strict):
         if self.tools is None and self.tool_choice is not None:
             raise Refused("'tool_choice' is only allowed when 'tools' are specified.", None, None)
         for at, tool in enumerate(self.tools or ()):
-            _check_name(tool.function.name, f"tools[{at}].function.name")
+            check_name(tool.function.name, f"tools[{at}].function.name")
         if self.response_format is not None and self.response_format.json_schema is not None:
-            check_schema_name(
-                self.response_format.json_schema.name, "response_format.json_schema.name"
-            )
+            check_name(self.response_format.json_schema.name, "response_format.json_schema.name")
         _check_calls(self.messages)
         for at, message in enumerate(self.messages):
             for part in message.content if isinstance(message, _User) else ():
@@ -242,12 +240,8 @@ def check_image(url: str, where: str) -> None:
         )
 
 
-def check_schema_name(name: str, where: str) -> None:
-    """A schema's name is a name. Refused."""
-    _check_name(name, where)
-
-
-def _check_name(name: str, where: str) -> None:
+def check_name(name: str, where: str) -> None:
+    """A tool's or a schema's name is a name. Refused."""
     if _NAME.fullmatch(name) is None:
         raise Refused(
             f"Invalid '{where}': string does not match pattern. Expected a string that matches the "

@@ -30,7 +30,6 @@ from harmost.core.providers.codec import (
     Fit,
     HttpRequest,
     ProviderError,
-    ProviderErrorKind,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -41,11 +40,10 @@ from harmost.core.providers.failures import (
     UNREADABLE,
     broken,
     failure,
-    retry_after_s,
-    stated,
 )
 from harmost.core.providers.functions import function_call, function_tool, media_url
 from harmost.core.providers.marks import marks
+from harmost.core.providers.openai_errors import refused, stated_by_openai
 from harmost.core.providers.usage.openai import ChatUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -64,18 +62,6 @@ _GAVE_UP = frozenset({"abort", "error"})
 _NO_ROOM = "insufficient_system_resource"  # DeepSeek's
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
-
-_KINDS: Mapping[str, ProviderErrorKind] = {
-    "rate_limit_exceeded": "throttled",
-    "rate_limit_error": "throttled",
-    "slow_down": "throttled",
-    "overloaded": "overloaded",
-    "overloaded_error": "overloaded",
-    "invalid_api_key": "auth",
-    "authentication_error": "auth",
-    "invalid_request_error": "rejected",
-    "model_not_found": "not_found",
-}
 
 
 class _Function(msgspec.Struct):
@@ -122,12 +108,7 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
-class _ErrorBody(msgspec.Struct):
-    error: Any = None
-
-
 _chunk_decoder = msgspec.json.Decoder(_Chunk)
-_error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 class OpenAiCodec:
@@ -198,11 +179,7 @@ class OpenAiCodec:
 
     def error(self, *, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """What an answer that is no stream means. `headers` in lower case."""
-        try:
-            error = _error_decoder.decode(body).error
-        except UNREADABLE:
-            error = None
-        return stated(error, kinds=_KINDS, status=status, retry_after_s=retry_after_s(headers))
+        return refused(status=status, headers=headers, body=body)
 
 
 class OpenAiReader:
@@ -251,7 +228,7 @@ class OpenAiReader:
             self._end(broken(f"the stream holds what is no chunk: {error}"), events)
             return
         if chunk.error is not None:
-            self._end(stated(chunk.error, kinds=_KINDS), events)
+            self._end(stated_by_openai(chunk.error), events)
             return
         self.response_id = self.response_id or chunk.id or ""
         for choice in chunk.choices:

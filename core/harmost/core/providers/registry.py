@@ -12,6 +12,7 @@ from harmost.core.providers.cohere import CohereCodec
 from harmost.core.providers.compatible import CompatibleCodec
 from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
+from harmost.core.providers.openai_responses import ResponsesCodec
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.core.resources.quirks import Quirks
 
@@ -55,6 +56,7 @@ def _gemini(spec: ProviderSpec) -> Codec:
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _openai,
+    "openai-responses": _only(ResponsesCodec),
     "anthropic": _anthropic,
     "bedrock": _only(BedrockCodec),
     "cohere": _only(CohereCodec),

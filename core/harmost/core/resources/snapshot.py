@@ -39,6 +39,9 @@ class Caller:
     key_id: str
 
 
+_TIERED = frozenset({"openai", "openai-responses"})  # codecs whose vendor takes `service_tier`
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledSnapshot:
     """One generation of every document, checked and compiled.
@@ -223,7 +226,7 @@ def _prices(
     for name, model in catalog.models.items():
         provider = catalog.providers.get(model.spec.provider)
         tier = model.spec.service_tier
-        if tier != "standard" and provider is not None and provider.spec.codec != "openai":
+        if tier != "standard" and provider is not None and provider.spec.codec not in _TIERED:
             problems.add(
                 by_key["Model", name].where("spec", "service_tier"),
                 f"`service_tier` `{tier}` cannot be asked of codec `{provider.spec.codec}`: remove it",
