@@ -108,6 +108,26 @@ def test_a_wish_that_the_vendor_does_not_know_is_dropped_and_told(mesh: Mesh) ->
             client.chat("exact", "hi", seed=1)
 
 
+def test_marks_go_where_there_is_a_place_for_them_and_are_told_elsewhere(mesh: Mesh) -> None:
+    def marked(count: int) -> list[Message]:
+        return [Message("system", "law", cache="1h")] + [Message("user", "hi", cache="5m")] * count
+
+    def left_out(profile: str, messages: list[Message]) -> list[str]:
+        return [
+            told for told in client.chat(profile, messages).finished.warnings if "`cache`" in told
+        ]
+
+    with mesh.client() as client:
+        assert not left_out("claude", marked(3))
+        assert len(left_out("claude", marked(4))) == 1
+        assert len(left_out("hello", marked(1))) == 1
+        assert client.chat("exact", marked(3)).text
+        with pytest.raises(PolicyDenied, match="`cache`"):
+            client.chat("exact", marked(4))
+        with pytest.raises(InvalidInput, match="marks a text without a word"):
+            client.chat("claude", Message("user", " ", cache="5m"))
+
+
 def test_a_model_without_the_capability_is_not_asked(mesh: Mesh) -> None:
     with mesh.client() as client, pytest.raises(PolicyDenied, match="`vision`"):
         client.chat("hello", Message("user", "see", (PNG,)))

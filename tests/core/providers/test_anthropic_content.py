@@ -166,6 +166,12 @@ def test_reasoning_can_be_turned_off() -> None:
     assert "output_config" not in asked
 
 
+def test_a_text_without_a_word_is_left_out_beside_a_call() -> None:
+    """Models write it before they call; handed back it would be refused with all the rest."""
+    said = body((Message("assistant", (Text("\n\n"), ToolCall("c1", "weather", "{}"))),))
+    assert [block["type"] for block in said["messages"][0]["content"]] == ["tool_use"]
+
+
 MINUTES = {"type": "ephemeral", "ttl": "5m"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
 

@@ -15,6 +15,7 @@ from harmost.core.resources.snapshot import CompiledSnapshot, compile_snapshot
 
 ROOT = Path(__file__).parents[3]
 VENDORS = ROOT / "examples" / "vendors"
+GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS"  # names the file that `google:` reads
 NAMES = sorted(path.parent.name for path in VENDORS.glob("*/vendor.yaml"))
 
 
@@ -69,7 +70,7 @@ def test_each_vendor_is_started_as_its_file_and_the_readme_say(name: str) -> Non
     text = (VENDORS / name / "vendor.yaml").read_text()
     assert f"harmost up --data .harmost-{name} --examples examples/vendors/{name}\n" in text
     (provider,) = compiled(VENDORS / name).catalog.providers.values()
-    said = provider.spec.credentials.removeprefix("env:")
+    said = provider.spec.credentials.removeprefix("env:").replace("google:", GOOGLE)
     assert re.search(rf"^#     {said}=… ", text, re.MULTILINE)
     assert f"| `{name}` | " in (ROOT / "examples" / "vendors" / "README.md").read_text()
 

@@ -221,11 +221,22 @@ def _of_blocks(request: Request, version: str) -> Iterator[str]:
                 yield f"messages.{at}.content.{number}: `{kind}` blocks are not permitted in `assistant` messages"
 
 
+def _turns(messages: list[Message]) -> list[tuple[str, list[Block]]]:
+    """Messages of one role in a row are one."""
+    turns: list[tuple[str, list[Block]]] = []
+    for message in messages:
+        if turns and turns[-1][0] == message.role:
+            turns[-1][1].extend(message.blocks)
+        else:
+            turns.append((message.role, list(message.blocks)))
+    return turns
+
+
 def _of_tools(request: Request) -> Iterator[str]:
     asked: list[str] = []
-    for at, message in enumerate(request.messages):
-        results = [block.tool_use_id for block in message.blocks if isinstance(block, ToolResult)]
-        if asked and message.role == "user" and (left := set(asked) - set(results)):
+    for at, (role, blocks) in enumerate(_turns(request.messages)):
+        results = [block.tool_use_id for block in blocks if isinstance(block, ToolResult)]
+        if asked and role == "user" and (left := set(asked) - set(results)):
             yield (
                 f"messages.{at - 1}: `tool_use` ids were found without `tool_result` blocks "
                 f"immediately after: {', '.join(sorted(left))}"
@@ -236,7 +247,7 @@ def _of_tools(request: Request) -> Iterator[str]:
                 f"{', '.join(sorted(strange))}. Each `tool_result` block must have a corresponding "
                 "`tool_use` block in the previous message."
             )
-        asked = [block.id for block in message.blocks if isinstance(block, ToolUse)]
+        asked = [block.id for block in blocks if isinstance(block, ToolUse)]
     names = [tool.name for tool in request.tools]
     if len(set(names)) < len(names):
         yield "tools: Tool names must be unique."

@@ -108,6 +108,13 @@ async def test_tools_are_called(mode: str, version: str) -> None:
     assert said.finish == "tool_calls"
 
 
+async def test_results_of_parallel_calls_may_come_in_a_message_each() -> None:
+    calls = tuple(ToolCall(f"c{n}", "weather", "{}") for n in range(2))
+    results = [Message("tool", (ToolResult(call.call_id, "rain"),)) for call in calls]
+    asked = (*ASKED[:2], Message("assistant", (Text("\n\n"), *calls)), *results)
+    assert (await told(AnthropicFake(), messages=asked)).error is None
+
+
 @pytest.mark.parametrize("effort", ["none", "low", "medium", "high"])
 async def test_a_schema_that_is_open_and_an_effort_are_taken(effort: str) -> None:
     fake = AnthropicFake(Answer('{"a":{}}', reasoning="hm"))

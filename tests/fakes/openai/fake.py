@@ -33,21 +33,28 @@ class OpenAiFake(Fake):
 
     def _answered(self, seen: Seen) -> Reply:
         answer_to = {"/v1/chat/completions": self._chat, "/v1/responses": self._responses}.get(
-            seen.path
+            self._routed(seen)
         )
         if seen.method != "POST" or answer_to is None:
-            where = f"Invalid URL ({seen.method} {seen.path})"
-            return _refused(Refusal(404, where, "invalid_request_error"))
-        if (
-            self.fault == "unauthorized"
-            or seen.headers.get("authorization") != f"Bearer {self.key}"
-        ):
+            return self._unknown(seen)
+        if not self._is_authorized(seen):
             return _refused(REFUSALS["unauthorized"])
         try:
             return answer_to(seen.body)
         except Refused as error:
             why = Refusal(400, error.message, "invalid_request_error", error.code, error.param)
             return _refused(why)
+
+    def _routed(self, seen: Seen) -> str:
+        return seen.path
+
+    def _unknown(self, seen: Seen) -> Reply:
+        where = f"Invalid URL ({seen.method} {seen.path})"
+        return _refused(Refusal(404, where, "invalid_request_error"))
+
+    def _is_authorized(self, seen: Seen) -> bool:
+        said = seen.headers.get("authorization")
+        return self.fault != "unauthorized" and said == f"Bearer {self.key}"
 
     def _chat(self, body: bytes) -> Reply:
         request: Chat = read(body, Chat)
@@ -56,8 +63,15 @@ class OpenAiFake(Fake):
         if refusal is not None:
             return _refused(refusal)
         if request.stream:
-            return sse((("", chunk) for chunk in chunks(request, self._said)), done=True)
-        return Reply.of(completion(request, self._said))
+            told = self._chunks(chunks(request, self._said))
+            return sse((("", chunk) for chunk in told), done=True)
+        return Reply.of(self._completion(completion(request, self._said)))
+
+    def _chunks(self, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return chunks
+
+    def _completion(self, completion: dict[str, Any]) -> dict[str, Any]:
+        return completion
 
     def _responses(self, body: bytes) -> Reply:
         request: Responses = read(body, Responses)

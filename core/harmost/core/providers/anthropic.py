@@ -45,6 +45,7 @@ from harmost.core.providers.failures import (
     stated,
 )
 from harmost.core.providers.marks import with_marks_that_fit
+from harmost.core.providers.seals import is_base64
 from harmost.core.providers.usage.anthropic import AnthropicUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -336,7 +337,7 @@ class AnthropicReader:
 
 
 def _is_unsealed(part: Part) -> bool:
-    return isinstance(part, Reasoning) and not part.signature
+    return isinstance(part, Reasoning) and not is_base64(part.signature)
 
 
 def _system(messages: Sequence[Message]) -> str | list[dict[str, object]]:
@@ -357,12 +358,20 @@ def _system(messages: Sequence[Message]) -> str | list[dict[str, object]]:
 
 
 def _message(message: Message) -> dict[str, object] | None:
-    """A message in the vendor's form: what tools answered is said by the user. None: nothing is left."""
+    """A message in the vendor's form: what tools answered is said by the user. None: nothing is left.
+
+    Beside other parts a text without a word is refused, and models write such before they call tools.
+    """
     role = "user" if message.role == "tool" else message.role
     if all(isinstance(part, Text) and not part.cache for part in message.parts):
         return {"role": role, "content": message.text}
-    blocks = [_block(part) | _mark(part) for part in message.parts if not _is_unsealed(part)]
+    said = [part for part in message.parts if not (_is_unsealed(part) or _is_blank(part))]
+    blocks = [_block(part) | _mark(part) for part in said]
     return {"role": role, "content": blocks} if blocks else None
+
+
+def _is_blank(part: Part) -> bool:
+    return isinstance(part, Text) and not part.text.strip()
 
 
 def _mark(marked: Part | Tool) -> dict[str, object]:

@@ -26,6 +26,7 @@ from harmost.core.chat import (
 from harmost.core.providers.codec import Fit, UpstreamRequest
 from harmost.core.providers.failures import UNREADABLE
 from harmost.core.providers.marks import with_marks_that_fit
+from harmost.core.providers.seals import is_base64
 
 __all__ = ["body", "fit"]
 
@@ -275,8 +276,8 @@ def _has_calls(messages: Sequence[Message]) -> bool:
 
 
 def _is_unsealed(part: Part) -> bool:
-    """Reasoning without a seal that can be of this vendor, whose seals are ASCII."""
-    return isinstance(part, Reasoning) and not (part.signature and part.signature.isascii())
+    """Reasoning without a seal that can be of this vendor."""
+    return isinstance(part, Reasoning) and not is_base64(part.signature)
 
 
 def _call_id(call_id: str) -> str:

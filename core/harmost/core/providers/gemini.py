@@ -26,8 +26,9 @@ from harmost.core.chat import (
 )
 from harmost.core.providers.codec import Fit, HttpRequest, ProviderError, UpstreamRequest
 from harmost.core.providers.failures import retry_after_s
-from harmost.core.providers.gemini_answer import SEAL, GeminiReader, failed
+from harmost.core.providers.gemini_answer import GeminiReader, failed
 from harmost.core.providers.marks import marks
+from harmost.core.providers.seals import of_google
 
 __all__ = ["GeminiCodec"]
 
@@ -166,7 +167,7 @@ def _drops(messages: Sequence[Message], generation: Generation) -> Iterable[str]
     for message in messages:
         thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
         seals = [part.signature for part in thoughts]
-        if thoughts and (not any(seals) or any(s and not s.startswith(SEAL) for s in seals)):
+        if thoughts and (not any(seals) or any(s and not of_google(s) for s in seals)):
             yield "reasoning"
 
 
@@ -175,18 +176,17 @@ def _said(parts: Sequence[Part], *, sealed: bool) -> list[dict[str, object]]:
 
     Reasoning goes back where this vendor sealed some of it. `sealed`: the model takes no call without.
     """
-    ours = any(isinstance(part, Reasoning) and part.signature.startswith(SEAL) for part in parts)
+    ours = any(isinstance(part, Reasoning) and of_google(part.signature) for part in parts)
     said: list[dict[str, object]] = []
     seal, calls = "", 0
     for part in parts:
         wire: dict[str, object] = {}
         match part:
             case Reasoning(text, signature):
-                if seal and signature:
+                own = of_google(signature)
+                if seal and own:
                     said.append({"text": "", "thoughtSignature": seal})
-                    seal = ""
-                if signature.startswith(SEAL):
-                    seal = signature.removeprefix(SEAL).decode()
+                seal = own or seal
                 if text and ours:
                     said.append({"text": text, "thought": True})
                 continue

@@ -24,13 +24,11 @@ from harmost.core.providers.codec import (
     UsageReported,
 )
 from harmost.core.providers.failures import UNREADABLE, broken, failure, stated
+from harmost.core.providers.seals import GOOGLE
 from harmost.core.providers.usage.gemini import GeminiUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
-__all__ = ["SEAL", "GeminiReader", "failed"]
-
-# Before a `thoughtSignature` that is handed to a caller: no other vendor's seal comes back as ours.
-SEAL = b"gemini:"
+__all__ = ["GeminiReader", "failed"]
 
 _FINISH: Mapping[str, FinishReason] = {
     "STOP": "stop",
@@ -192,7 +190,7 @@ class GeminiReader:
         if part.thought and part.text:
             events.append(ReasoningDelta(text=part.text))
         if part.thought_signature:
-            events.append(ReasoningDelta(signature=SEAL + part.thought_signature.encode()))
+            events.append(ReasoningDelta(signature=GOOGLE + part.thought_signature.encode()))
         if part.function_call is not None:
             self._call(part.function_call, events)
         elif part.inline_data is not None:

@@ -6,6 +6,8 @@ from functools import lru_cache
 from harmost.core.errors import InvalidInput, NotFound
 from harmost.core.providers.anthropic import VERSIONS as ANTHROPIC_VERSIONS
 from harmost.core.providers.anthropic import AnthropicCodec
+from harmost.core.providers.azure import API_VERSION as AZURE_VERSION
+from harmost.core.providers.azure import AzureCodec, is_api_version
 from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.cohere import CohereCodec
@@ -53,10 +55,21 @@ def _gemini(spec: ProviderSpec) -> Codec:
     return GeminiCodec(vertex="/projects/" in spec.base_url, files_url=spec.base_url.rstrip("/"))
 
 
+def _azure(spec: ProviderSpec) -> Codec:
+    version = spec.api_version or AZURE_VERSION
+    if not is_api_version(version):
+        raise InvalidInput(
+            f"codec `azure` knows no `api_version` `{version}`: write one like `{AZURE_VERSION}`, or "
+            "call the v1 address with codec `openai`"
+        )
+    return AzureCodec(version)
+
+
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
     "openai": _openai,
     "openai-responses": _only(ResponsesCodec),
+    "azure": _azure,
     "anthropic": _anthropic,
     "bedrock": _only(BedrockCodec),
     "cohere": _only(CohereCodec),

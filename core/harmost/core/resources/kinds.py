@@ -75,7 +75,9 @@ class ProviderSpec(Strict, frozen=True):
     `api_version` is the vendor's, where its format has several; empty: the codec's usual one.
     """
 
-    codec: Literal["openai", "openai-responses", "anthropic", "bedrock", "cohere", "gemini"]
+    codec: Literal[
+        "openai", "openai-responses", "azure", "anthropic", "bedrock", "cohere", "gemini"
+    ]
     base_url: str
     api_version: str = ""
     quirks: Quirks = Quirks()

@@ -39,7 +39,9 @@ class Caller:
     key_id: str
 
 
-_TIERED = frozenset({"openai", "openai-responses"})  # codecs whose vendor takes `service_tier`
+_TIERED = frozenset(
+    {"openai", "openai-responses", "azure"}
+)  # codecs whose vendor takes `service_tier`
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,49 @@ def test_attempts_hops_tokens_and_cost_are_counted_by_model() -> None:
     assert points["cost"] == {("hello", "m1"): 305}
 
 
+def expected(estimated: int, counted: int, *, exact: bool = True) -> dict[str, Any]:
+    """What is measured of an attempt whose input was expected to be `estimated`."""
+    attempt = AttemptSummary(
+        attempt_id="r-0",
+        model="m",
+        provider="p",
+        outcome="completed",
+        started_at_ns=NOW_NS,
+        total_ns=S,
+        usage=TokenUsage(input_tokens=counted, output_tokens=1, exact=exact),
+        cost_usd_nanos=0,
+        first_token_ns=1,
+        estimated_input_tokens=estimated,
+    )
+    return dict(measured(call(attempts=(attempt,))).get("estimate_error", {}))
+
+
+@pytest.mark.parametrize(
+    ("estimated", "counted", "millionths"),
+    [
+        (100, 100, 0),
+        (83, 100, 170_000),
+        (117, 100, 170_000),
+        (300, 100, 2_000_000),
+        (1, 3, 666_666),
+    ],
+)
+def test_how_far_an_estimate_is_off_is_a_share_of_what_was_counted(
+    estimated: int, counted: int, millionths: int
+) -> None:
+    point = expected(estimated, counted)["hello", "m"]
+    assert point.sum == millionths
+    bounds = INSTRUMENTS["estimate_error"].bounds
+    (bucket,) = (at for at, count in enumerate(point.counts) if count)
+    assert bucket == sum(bound * 1_000_000 < millionths for bound in bounds)
+
+
+def test_an_estimate_is_not_held_against_another_estimate_or_against_nothing() -> None:
+    assert expected(83, 100, exact=False) == {}
+    assert expected(0, 100) == {}
+    assert expected(83, 0) == {}
+
+
 def test_time_per_output_token_is_of_those_after_the_first() -> None:
     point = measured(call())["server_per_token"][("chat", "p", "m1")]
     assert point.sum == S // 10

@@ -25,7 +25,8 @@ __all__ = ["OVERFLOW", "SERIES_MAX", "Histogram", "Labels", "Meter", "Series"]
 
 SERIES_MAX = 2_000  # of one metric, as OTEL's default limit
 NS_PER_S = 1_000_000_000
-_UNITS_OF: Mapping[str, int] = {"s": NS_PER_S, "USD": NS_PER_S}
+PPM = 1_000_000  # shares are counted in millionths
+_UNITS_OF: Mapping[str, int] = {"s": NS_PER_S, "USD": NS_PER_S, "1": PPM}
 
 Labels = tuple[str | int, ...]
 OVERFLOW: Labels = ()  # no instrument whose series are counted is without labels
@@ -111,7 +112,7 @@ class Meter:
         self._counters.setdefault(key, {})[labels] = amount
 
     def observe(self, key: str, labels: Labels, value: int) -> None:
-        """Add `value`, in nanoseconds or tokens, to a histogram."""
+        """Add `value`, in nanoseconds, tokens or millionths, to a histogram."""
         points = self._histograms.setdefault(key, {})
         if labels not in points and len(points) >= self._series_max:
             labels = OVERFLOW
@@ -188,6 +189,11 @@ class Meter:
         for name, field in _CLASSES:
             if tokens := getattr(usage, field):
                 self.count("tokens", (record.profile, attempt.model, name), tokens)
+        counted = usage.source == usage_pb2.USAGE_SOURCE_PROVIDER and usage.input_tokens
+        if counted and attempt.estimated_input_tokens:
+            off = abs(attempt.estimated_input_tokens - usage.input_tokens)
+            labels = (record.profile, attempt.model)
+            self.observe("estimate_error", labels, off * PPM // usage.input_tokens)
         if attempt.cost_usd_nanos:
             self.count("cost", (record.profile, attempt.model), attempt.cost_usd_nanos)
 
