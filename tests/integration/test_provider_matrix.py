@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from effort import effort
 from provider_matrix import (
-    FAULTS,
-    FEATURES,
     VENDORS,
     Cell,
     Stand,
