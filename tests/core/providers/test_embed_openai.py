@@ -54,8 +54,8 @@ def test_base64_is_asked_for_and_dimensions_only_where_they_are_wanted() -> None
 
 
 def test_a_purpose_is_left_out_and_told() -> None:
-    assert CODEC.fit(Embeds(purpose="query")).drops == ("purpose",)
-    assert CODEC.fit(Embeds(dimensions=3)) == ((), ())
+    assert CODEC.fit("m", Embeds(purpose="query")).drops == ("purpose",)
+    assert CODEC.fit("m", Embeds(dimensions=3)) == ((), ())
 
 
 @given(st.lists(st.lists(FLOAT32, min_size=3, max_size=3), min_size=2, max_size=2))

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from harmost.core.providers.codec import TextDelta
 from harmost.core.providers.registry import codec
-from harmost.core.providers.scan_delta import anthropic_text, openai_text
+from harmost.core.providers.scan_delta import anthropic_text, bedrock_text, openai_text
 
 Text = Callable[[bytes], str | None]
-SCANNERS: dict[str, Text] = {"openai": openai_text, "anthropic": anthropic_text}
+SCANNERS: dict[str, Text] = {
+    "openai": openai_text,
+    "anthropic": anthropic_text,
+    "bedrock": bedrock_text,
+}
 
 
 def check(name: str, data: bytes) -> str | None:
@@ -33,7 +37,14 @@ def plain(name: str, value: dict[str, object]) -> str:
             return found
         case "anthropic", {"type": "content_block_delta", "delta": {"text": str(found)}}:
             return found
+        case "bedrock", {"contentBlockDelta": {"delta": {"text": str(found)}}}:
+            return found
     return ""
+
+
+def bedrock_delta(text: str | None, *, ascii_only: bool = True) -> bytes:
+    piece = {"contentBlockIndex": 0, "delta": {"text": text}, "p": "abc"}
+    return json.dumps({"contentBlockDelta": piece}, ensure_ascii=ascii_only).encode()
 
 
 @pytest.mark.parametrize(
@@ -43,6 +54,7 @@ def plain(name: str, value: dict[str, object]) -> str:
 def test_the_vendors_own_deltas_are_read(text: str, ascii_only: bool) -> None:
     assert check("openai", openai_delta(text, ascii_only=ascii_only)) == text
     assert check("anthropic", anthropic_delta(text, ascii_only=ascii_only)) == text
+    assert check("bedrock", bedrock_delta(text, ascii_only=ascii_only)) == text
 
 
 @pytest.mark.parametrize(
@@ -175,6 +187,46 @@ def test_what_is_no_plain_event_is_left_to_the_decoder(data: bytes) -> None:
     assert anthropic_text(data) is None
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        b'{"messageStart":{"role":"assistant"}}',
+        b'{"contentBlockDelta":null}',
+        b'{"contentBlockDelta":{"delta":{"citation":{"title":"x"}},"contentBlockIndex":12}}',
+        b'{"contentBlockDelta":{"delta":{"text":null,"toolUse":null}},"messageStop":null}',
+    ],
+)
+def test_a_message_of_converse_without_text_is_nothing(data: bytes) -> None:
+    assert check("bedrock", data) == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"messageStop":{"stopReason":"end_turn"}}',
+        b'{"metadata":{}}',
+        b'{"exception":{"throttlingException":{}}}',
+        b'{"contentBlockStart":{"start":{}}}',
+        b'{"contentBlockStop":{"contentBlockIndex":0}}',
+        b'{"contentBlockDelta":{"delta":{"toolUse":{"input":"{"}},"contentBlockIndex":0}}',
+        b'{"contentBlockDelta":{"delta":{"reasoningContent":{"text":"hm"}}}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x","toolUse":{"input":"{"}}}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"},"start":{}}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"},"contentBlockIndex":null}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"},"contentBlockIndex":-1}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"},"contentBlockIndex":01}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"},"contentBlockIndex":1.5}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"}},"contentBlockDelta":{}}',
+        b'{"contentBlockDelta":{"delta":{"text":7}}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"}}',
+        b'{"contentBlockDelta":{"delta":{"text":"x"}}}}',
+    ],
+)
+def test_what_is_no_plain_message_of_converse_is_left_to_the_decoder(data: bytes) -> None:
+    assert bedrock_text(data) is None
+
+
 def test_an_id_is_left_to_the_decoder_until_it_is_known() -> None:
     data = openai_delta("x")
     assert openai_text(data, id_known=False) is None
@@ -214,6 +266,9 @@ DATA = st.sampled_from(
         ("anthropic", anthropic_delta('Grüße "\\\n 😀')),
         ("anthropic", anthropic_delta("Grüße 😀", ascii_only=False)),
         ("anthropic", b'{"type":"ping"}'),
+        ("bedrock", bedrock_delta('Grüße "\\\n 😀')),
+        ("bedrock", bedrock_delta(None)),
+        ("bedrock", b'{"messageStart":{"role":"assistant"}}'),
     ]
 )
 PIECES = st.one_of(
@@ -221,7 +276,8 @@ PIECES = st.one_of(
     st.sampled_from(
         [b'"', b"\\", b"\\u", b"\\ud83d", b"\\ude00", b"{", b"}", b"[", b"]", b",", b":", b"null",
          b"0", b"-", b".", b"e", b" ", b'"content":', b'"text":"x",', b'"delta":{', b"\xf0\x9f",
-         b"\xed\xa0\x80", b'"error":null,', b'"usage":{},', b'"index":0,', b'"type":"ping",']
+         b"\xed\xa0\x80", b'"error":null,', b'"usage":{},', b'"index":0,', b'"type":"ping",',
+         b'"metadata":null,', b'"contentBlockIndex":1,']
     ),
 )  # fmt: skip
 EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 8), PIECES), max_size=3)
@@ -252,7 +308,18 @@ JSON = st.recursive(
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "delta", "content", "index", "usage", "type", "text", "id", "error"]
+                [
+                    "choices",
+                    "delta",
+                    "content",
+                    "index",
+                    "usage",
+                    "type",
+                    "text",
+                    "id",
+                    "error",
+                    "contentBlockDelta",
+                ]
             )
             | st.text(max_size=3),
             inner,
@@ -276,6 +343,9 @@ def test_any_json_beside_the_text_is_read_as_the_decoder_reads_it(
         ("openai", {"choices": value}),
         ("anthropic", {"type": "content_block_delta", "zork": value, "delta": {"text": text}}),
         ("anthropic", {"type": "content_block_delta", "delta": value}),
+        ("bedrock", {"zork": value, "contentBlockDelta": {"delta": {"text": text}, "a": value}}),
+        ("bedrock", {"contentBlockDelta": {"contentBlockIndex": value, "delta": value}}),
+        ("bedrock", {"contentBlockDelta": value}),
     ):
         check(name, json.dumps(fields, ensure_ascii=ascii_only).encode())
 
@@ -287,3 +357,4 @@ def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
         check(name, data)
         check(name, b'{"choices":[{"delta":{"content":"' + data + b'"}}]}')
         check(name, b'{"type":"content_block_delta","delta":{"text":"' + data + b'"}}')
+        check(name, b'{"contentBlockDelta":{"delta":{"text":"' + data + b'"}}}')

@@ -164,3 +164,13 @@ async def test_a_tool_that_is_not_on_offer_is_refused(sandbox: Any) -> None:
     async with open_ai(sandbox) as client:
         with pytest.raises(openai.BadRequestError, match="no tool is called `weather`"):
             await client.chat.completions.create(model="m", messages=ask(TOOL_CALL))
+
+
+async def test_openai_client_gets_the_same_vector_for_the_same_text(sandbox: Any) -> None:
+    async with open_ai(sandbox) as client:
+        two = await client.embeddings.create(model="m", input=["a", "b"], encoding_format="float")
+    async with openai.AsyncOpenAI(base_url=sandbox.base + "/openai/v1", api_key="key") as client:
+        one = await client.embeddings.create(model="m", input="b", dimensions=256)  # in base64
+    assert two.usage.prompt_tokens == 1
+    assert one.data[0].embedding == pytest.approx(two.data[1].embedding, rel=1e-6)
+    assert two.data[0].embedding != two.data[1].embedding

@@ -54,12 +54,14 @@ EmbedAnswer: TypeAlias = Embedded | ProviderError
 
 
 class EmbedCodec(Protocol):
-    """One wire format for vectors. `texts_max`: at most so many go into one request."""
+    """One wire format for vectors."""
 
-    texts_max: int
+    def texts_max(self, vendor_model_id: str) -> int:
+        """At most so many texts go into one request of the model."""
+        ...
 
-    def fit(self, embeds: Embeds) -> Fit:
-        """What of it cannot be said in this format."""
+    def fit(self, vendor_model_id: str, embeds: Embeds) -> Fit:
+        """What of it cannot be said in this format to the model."""
         ...
 
     def request(self, request: EmbedRequest) -> HttpRequest:

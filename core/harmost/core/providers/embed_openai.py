@@ -47,9 +47,11 @@ _decoder = msgspec.json.Decoder(_Answer)
 class OpenAiEmbedCodec:
     """`POST /embeddings`. The base URL ends with the API version."""
 
-    texts_max = 2048
+    def texts_max(self, vendor_model_id: str) -> int:
+        """The vendor's own bound."""
+        return 2048
 
-    def fit(self, embeds: Embeds) -> Fit:
+    def fit(self, vendor_model_id: str, embeds: Embeds) -> Fit:
         """What the vectors are for is left out."""
         return Fit(drops=("purpose",) if embeds.purpose else ())
 

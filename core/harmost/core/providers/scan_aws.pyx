@@ -3,7 +3,7 @@
 A message: its size, the size of its headers, CRC-32 of these eight bytes, headers, payload, CRC-32
 of all before. Numbers are big-endian.
 
-Source: Smithy, "Amazon Event Stream Specification"; CRC-32 of RFC 1952, section 8, by its table.
+Source: Smithy, "Amazon Event Stream Specification"; CRC-32 of RFC 1952, section 8.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -29,27 +29,47 @@ cdef struct Heads:
     Text type     # of an event or an exception; of an error, its code
     Text message  # of an error
 
-cdef uint32_t[256] CRC_TABLE
+cdef uint32_t[8][256] CRC_TABLES  # [n][byte]: what a byte does that n others follow
 
 
-cdef void fill_crc_table() noexcept nogil:
+cdef void fill_crc_tables() noexcept nogil:
     cdef uint32_t crc
-    cdef int byte, bit
+    cdef int byte, table, bit
     for byte in range(256):
         crc = byte
         for bit in range(8):
             crc = (crc >> 1) ^ (<uint32_t>0xEDB88320 if crc & 1 else 0)
-        CRC_TABLE[byte] = crc
+        CRC_TABLES[0][byte] = crc
+    for byte in range(256):
+        for table in range(1, 8):
+            crc = CRC_TABLES[table - 1][byte]
+            CRC_TABLES[table][byte] = (crc >> 8) ^ CRC_TABLES[0][crc & 0xFF]
 
 
-fill_crc_table()
+fill_crc_tables()
 
 
 cdef uint32_t crc32(const char* data, Py_ssize_t size) noexcept nogil:
+    """CRC-32, eight bytes a step. Source: Kounavis and Berry (2005), "slicing-by-8"."""
+    cdef const uint8_t* at = <const uint8_t*>data
+    cdef const uint8_t* end = at + size
     cdef uint32_t crc = 0xFFFFFFFF
-    cdef Py_ssize_t at
-    for at in range(size):
-        crc = (crc >> 8) ^ CRC_TABLE[(crc ^ <uint8_t>data[at]) & 0xFF]
+    while end - at >= 8:
+        crc ^= <uint32_t>at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
+        crc = (
+            CRC_TABLES[7][crc & 0xFF]
+            ^ CRC_TABLES[6][crc >> 8 & 0xFF]
+            ^ CRC_TABLES[5][crc >> 16 & 0xFF]
+            ^ CRC_TABLES[4][crc >> 24]
+            ^ CRC_TABLES[3][at[4]]
+            ^ CRC_TABLES[2][at[5]]
+            ^ CRC_TABLES[1][at[6]]
+            ^ CRC_TABLES[0][at[7]]
+        )
+        at += 8
+    while at < end:
+        crc = (crc >> 8) ^ CRC_TABLES[0][(crc ^ at[0]) & 0xFF]
+        at += 1
     return crc ^ <uint32_t>0xFFFFFFFF
 
 

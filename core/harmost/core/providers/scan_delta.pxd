@@ -20,4 +20,7 @@ cdef int scan_openai(
 cdef int scan_anthropic(
     const char* data, Py_ssize_t size, bint id_known, Slice* text
 ) noexcept nogil
+cdef int scan_bedrock(
+    const char* data, Py_ssize_t size, bint id_known, Slice* text
+) noexcept nogil
 cdef Py_ssize_t unescape(const Slice* text, char* out) noexcept nogil

@@ -1,6 +1,6 @@
 """Reads the common piece of an answer from a vendor's JSON, in one pass; see scan_delta.pyi.
 
-Source: RFC 8259 for JSON, RFC 3629 for UTF-8; the vendors' fields as in openai.py and anthropic.py.
+Source: RFC 8259 for JSON, RFC 3629 for UTF-8; the vendors' fields as in openai.py, anthropic.py, bedrock.py.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -135,6 +135,47 @@ cdef bint frame_field(Cursor* cursor, int field, Found* found) noexcept nogil:
 cdef bint frame_delta_field(Cursor* cursor, int field, Found* found) noexcept nogil:
     if field == 0:
         return null(cursor) or string(cursor, &found.text)
+    return null(cursor)
+
+
+# Bedrock: {"contentBlockDelta": {"delta": {"text"}, "contentBlockIndex"}}
+
+cdef Field[6] CONVERSE = [
+    Field(b"contentBlockDelta", 17), Field(b"contentBlockStart", 17), Field(b"contentBlockStop", 16),
+    Field(b"messageStop", 11), Field(b"metadata", 8), Field(b"exception", 9),
+]
+cdef Field[3] CONVERSE_PIECE = [
+    Field(b"delta", 5), Field(b"contentBlockIndex", 17), Field(b"start", 5),
+]
+cdef Field[3] CONVERSE_DELTA = [
+    Field(b"text", 4), Field(b"toolUse", 7), Field(b"reasoningContent", 16),
+]
+
+
+cdef int scan_bedrock(
+    const char* data, Py_ssize_t size, bint id_known, Slice* text
+) noexcept nogil:
+    """What `data`, one message, holds. There is no id."""
+    cdef Cursor cursor = Cursor(data, data + size)
+    cdef Found found
+    memset(&found, 0, sizeof(Found))
+    if not members(&cursor, CONVERSE, 6, converse_field, &found) or not at_end(&cursor):
+        return DELTA_UNKNOWN
+    text[0] = found.text
+    return DELTA_TEXT if text.size else DELTA_NOTHING
+
+
+cdef bint converse_field(Cursor* cursor, int field, Found* found) noexcept nogil:
+    if field == 0:
+        return null(cursor) or members(cursor, CONVERSE_PIECE, 3, converse_piece_field, found)
+    return null(cursor)
+
+
+cdef bint converse_piece_field(Cursor* cursor, int field, Found* found) noexcept nogil:
+    if field == 0:
+        return null(cursor) or members(cursor, CONVERSE_DELTA, 3, frame_delta_field, found)
+    if field == 1:
+        return sign(cursor, c'0') or digits(cursor) > 0
     return null(cursor)
 
 
@@ -431,6 +472,10 @@ def openai_text(bytes data not None, *, bint id_known=True):
 
 def anthropic_text(bytes data not None):
     return text_of(scan_anthropic, data, True)
+
+
+def bedrock_text(bytes data not None):
+    return text_of(scan_bedrock, data, True)
 
 
 cdef object text_of(DeltaScan scan, bytes data, bint id_known):

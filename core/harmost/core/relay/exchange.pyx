@@ -26,6 +26,7 @@ from harmost.core.providers.scan_delta cimport (
     DeltaScan,
     Slice,
     scan_anthropic,
+    scan_bedrock,
     scan_openai,
     unescape,
 )
@@ -116,6 +117,8 @@ cdef class AttemptExchange:
             self._scan = scan_openai
         elif codec_name == "anthropic":
             self._scan = scan_anthropic
+        elif codec_name == "bedrock":
+            self._scan = scan_bedrock
         sse_open(&self._sse, SSE_LINE_BYTES_MAX)
         aws_open(&self._aws, SSE_LINE_BYTES_MAX)
         self._head = delta_head(step_index, attempt_id.encode())

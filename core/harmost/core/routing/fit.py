@@ -89,7 +89,8 @@ def unfit_to_embed(
     """
     if codec is None:
         return "its provider's format has no vectors"
-    if texts > codec.texts_max:
-        return f"it takes at most {codec.texts_max} texts in one call, and these are {texts}"
-    fit = codec.fit(embeds)
+    texts_max = codec.texts_max(model.vendor_model_id)
+    if texts > texts_max:
+        return f"it takes at most {texts_max} texts in one call, and these are {texts}"
+    fit = codec.fit(model.vendor_model_id, embeds)
     return unfit(model, fit, ("embeddings",), () if drop else fit.drops)

@@ -73,15 +73,21 @@ class Source:
         try:
             grant = self._fetch()
         except NotPossibleNow as error:
-            self.why = error.message
-            self._tries += 1
-            wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(self._tries - 1, 10))
-            self.due_s = self._clock() + wait_s * (0.5 + self._draw() / 2)
+            self._failed(error.message)
+            return
+        except Exception as error:  # noqa: BLE001 - the root of a thread; a library's words may be secrets
+            self._failed(f"no credentials from `{self.title}`: {type(error).__name__}")
             return
         self.grant, self.why, self._tries = grant, "", 0
         now_s = self._clock()
         share = _SHARE_MIN + (_SHARE_MAX - _SHARE_MIN) * self._draw()
         self.due_s = now_s + max(_RETRY_MIN_S, (grant.expires_s - now_s) * share)
+
+    def _failed(self, why: str) -> None:
+        self.why = why
+        self._tries += 1
+        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(self._tries - 1, 10))
+        self.due_s = self._clock() + wait_s * (0.5 + self._draw() / 2)
 
     def refused(self, grant: Grant) -> None:
         """A provider did not take `grant`: fetch another soon, if it is still the one in use."""

@@ -15,7 +15,7 @@ from .sources import is_cloud, source
 __all__ = ["Refresher"]
 
 _THREADS_MAX = 4  # each may wait for a token server; never the loop's own, which look up names
-_FIRST_WAIT_S = 5.0  # a snapshot waits so long for its first tokens; then they come when they come
+_FIRST_WAIT_S = 2.0  # a snapshot waits so long for its first tokens; then they come when they come
 _TICK_S = 1.0
 
 
@@ -37,7 +37,8 @@ class Refresher:
         for spec in specs:
             key = self.key(spec)
             known = self._sources.get(key) if is_cloud(spec.credentials) else None
-            found[key] = found.get(key) or known or source(spec.credentials, scope=key[1])
+            if key not in found:
+                found[key] = known or source(key[0], scope=key[1], clock=self._clock)
         self._sources.update(found)
         fresh = [self._fetch(each) for each in found.values() if not each.grant.secrets]
         if fresh:
@@ -62,11 +63,14 @@ class Refresher:
 
     async def _renew_forever(self) -> None:
         while True:
-            now_s = self._clock()
-            for each in list(self._sources.values()):
-                if each.due_s <= now_s:
-                    self._fetch(each)
+            self._renew()
             await asyncio.sleep(self._tick_s)
+
+    def _renew(self) -> None:  # its own function: a local of the loop would keep a source alive
+        now_s = self._clock()
+        for each in list(self._sources.values()):
+            if each.due_s <= now_s:
+                self._fetch(each)
 
     def _fetch(self, each: Source) -> asyncio.Future[None]:
         """Fetch it in a thread; one at a time."""

@@ -311,7 +311,9 @@ def asked(
     spec, generation = snapshot.catalog.models[model].spec, turn.generation
     if turn.embeds is not None:
         codec = _embed_codec(model, snapshot)
-        return generation, codec.fit(turn.embeds).drops if codec is not None else ()
+        return generation, codec.fit(
+            spec.vendor_model_id, turn.embeds
+        ).drops if codec is not None else ()
     if turn.words_alone:
         return generation, ()
     left_out = fit.dropped(spec, _fit(turn, model, snapshot), generation)

@@ -1,0 +1,1 @@
+"""Vectors of every vendor on loopback, each proven by its own client."""
