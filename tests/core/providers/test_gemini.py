@@ -55,6 +55,24 @@ def test_a_body_without_a_finish_reason_is_broken() -> None:
     assert "without a finish reason" in broken()
 
 
+def test_what_is_null_is_not_said() -> None:
+    """Proto JSON has no null, fronts written in other languages have."""
+    call = {"functionCall": {"name": "f", "id": None, "args": None}, "thoughtSignature": None}
+    nothing = {"text": None, "thought": None}
+    data = {"content": {"parts": [nothing, call]}, "finishReason": None, "index": None}
+    end = {"content": {"parts": None}, "finishReason": "STOP", "finishMessage": None}
+    chunks = [
+        {"candidates": None, "promptFeedback": None, "usageMetadata": None, "responseId": None},
+        {"candidates": [data], "promptFeedback": {"blockReason": None}, "error": None},
+        {"candidates": [{"content": None}]},
+        {"candidates": [end]},
+    ]
+    assert read(*(json.dumps(each).encode() for each in chunks)) == [
+        ToolCallDelta(index=0, call_id="call--0", name="f", arguments="{}"),
+        Ended("tool_calls"),
+    ]
+
+
 def test_nothing_comes_after_the_end() -> None:
     reader = CODEC.reader()
     assert reader.finish() != []
@@ -112,8 +130,10 @@ def test_only_the_first_candidate_is_read() -> None:
 def test_usage_counts_along_and_is_exact_at_the_end() -> None:
     counts = {"promptTokenCount": 9, "candidatesTokenCount": 1, "thoughtsTokenCount": 2}
     first = chunk({"text": "a"}, usageMetadata=counts)
+    more = chunk({"text": "a"}, usageMetadata={**counts, "candidatesTokenCount": 2})
     last = chunk(finish="STOP", usageMetadata={**counts, "candidatesTokenCount": 4})
-    usages = [event.usage for event in read(first, last) if isinstance(event, UsageReported)]
+    events = read(first, more, last)
+    usages = [event.usage for event in events if isinstance(event, UsageReported)]
     assert usages == [
         TokenUsage(input_tokens=9, output_tokens=3, reasoning_output_tokens=2, exact=False),
         TokenUsage(input_tokens=9, output_tokens=6, reasoning_output_tokens=2, exact=True),
