@@ -75,7 +75,7 @@ class _Response(msgspec.Struct):
     incomplete_details: _Incomplete | None = None
 
 
-class _Frame(msgspec.Struct):
+class _Frame(msgspec.Struct, gc=False):
     """Any event of the stream: new kinds may come, so their names are not an enumeration."""
 
     type: str
@@ -188,6 +188,8 @@ class ResponsesReader:
         except UNREADABLE as error:
             self._end(broken(f"the stream holds what is no event: {error}"), events)
         else:
+            if frame.type == "response.output_text.delta":  # nearly all are
+                return [TextDelta(_text(frame.delta))]
             self._take(frame, events)
         return events
 
@@ -207,7 +209,7 @@ class ResponsesReader:
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         match frame.type:
-            case "response.output_text.delta" | "response.refusal.delta":
+            case "response.refusal.delta":
                 events.append(TextDelta(_text(frame.delta)))
             case "response.function_call_arguments.delta":
                 self._arguments(frame.output_index, _text(frame.delta), events)
