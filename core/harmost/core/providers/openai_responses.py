@@ -90,6 +90,12 @@ class _Frame(msgspec.Struct, gc=False):
     message: Any = None
 
 
+class _Words(msgspec.Struct, gc=False):
+    delta: str
+
+
+_TEXT_BEGINS = b'{"type":"response.output_text.delta",'
+_words_decoder = msgspec.json.Decoder(_Words)
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _seal_decoder = msgspec.json.Decoder(_Seal)
 
@@ -183,13 +189,16 @@ class ResponsesReader:
             return events
         if data == b"[DONE]":
             return self.finish()
+        if data.startswith(_TEXT_BEGINS):  # nearly all do
+            try:
+                return [TextDelta(_words_decoder.decode(data).delta)]
+            except UNREADABLE:
+                pass  # it is told below
         try:
             frame = _frame_decoder.decode(data)
         except UNREADABLE as error:
             self._end(broken(f"the stream holds what is no event: {error}"), events)
         else:
-            if frame.type == "response.output_text.delta":  # nearly all are
-                return [TextDelta(_text(frame.delta))]
             self._take(frame, events)
         return events
 
@@ -209,7 +218,7 @@ class ResponsesReader:
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         match frame.type:
-            case "response.refusal.delta":
+            case "response.output_text.delta" | "response.refusal.delta":
                 events.append(TextDelta(_text(frame.delta)))
             case "response.function_call_arguments.delta":
                 self._arguments(frame.output_index, _text(frame.delta), events)
