@@ -82,6 +82,34 @@ def test_a_refused_grant_is_fetched_again_soon_but_not_one_that_was_replaced() -
     assert world.source.due_s == world.now_s + 5
 
 
+def test_a_provider_that_refuses_everything_does_not_make_us_ask_all_the_time() -> None:
+    world = World(lifetime_s=86_400)
+    world.source.fetch()
+    waits: list[float] = []
+    for _ in range(9):
+        world.source.refused(world.source.grant)
+        due_s = world.source.due_s
+        world.source.refused(world.source.grant)
+        assert world.source.due_s == due_s  # once for each grant, however many calls it fails
+        waits.append(due_s - world.now_s)
+        world.now_s = due_s
+        world.source.fetch()
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    world.source.fetch()  # nobody refused that one
+    world.source.refused(world.source.grant)
+    assert world.source.due_s == world.now_s + 5
+
+
+def test_what_could_not_be_fetched_is_not_fetched_sooner_for_being_asked_for() -> None:
+    world = World()
+    world.broken = NotPossibleNow("no answer")
+    for _ in range(9):
+        world.source.fetch()
+    due_s = world.source.due_s
+    world.source.refused(world.source.grant)
+    assert world.source.due_s == due_s
+
+
 def test_a_key_is_fetched_once() -> None:
     source = Source("x:", lambda: Grant(("key",)))
     source.fetch()

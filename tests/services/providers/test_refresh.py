@@ -183,8 +183,13 @@ async def test_a_snapshot_does_not_wait_for_a_server_that_hangs(
     (tmp_path / "account.json").write_text(json.dumps(file))
     endpoints = Endpoints()
     async with endpoints.running():
-        await endpoints.replace({"p": google})
+        keyless = ProviderSpec(codec="openai", base_url="http://h")
+        hang = {
+            str(n): msgspec.structs.replace(google, auth_scope=f"https://h/{n}") for n in range(8)
+        }
+        await endpoints.replace({"p": google, **hang, "q": keyless})
         assert "yet: try again in a moment" in endpoints.get("p").fault
+        assert endpoints.get("q").fault == ""  # however many hang
         await until(lambda: len(silent) > 0)
     for writer in silent:
         writer.close()

@@ -39,8 +39,11 @@ class Refresher:
             known = self._sources.get(key) if is_cloud(spec.credentials) else None
             if key not in found:
                 found[key] = known or source(key[0], scope=key[1], clock=self._clock)
+        # Files and variables never wait behind a token server that hangs.
+        keys = [each for each in found.values() if not is_cloud(each.title)]
+        await asyncio.to_thread(_fetch_all, keys)
         self._sources.update(found)
-        fresh = [self._fetch(each) for each in found.values() if not each.grant.secrets]
+        fresh = [self._fetch(each) for each in found.values() if not each.due_s]
         if fresh:
             await asyncio.wait(fresh, timeout=_FIRST_WAIT_S)
         return found
@@ -80,3 +83,8 @@ class Refresher:
             future = self._fetching[each] = loop.run_in_executor(self._threads, each.fetch)
             future.add_done_callback(lambda _: self._fetching.pop(each, None))
         return future
+
+
+def _fetch_all(sources: Collection[Source]) -> None:
+    for each in sources:
+        each.fetch()
