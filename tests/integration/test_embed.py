@@ -51,6 +51,7 @@ def test_each_text_has_its_vector_and_the_books_agree(mesh: Mesh) -> None:
     record = mesh.record(finished.record_id)
     assert record.status == telemetry_pb2.RECORD_STATUS_COMPLETED
     assert (record.cost_usd_nanos, record.profile) == (billed, "search-index")
+    assert record.embeds
 
 
 def test_every_level_of_the_path_is_charged(mesh: Mesh) -> None:

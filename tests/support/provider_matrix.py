@@ -58,9 +58,14 @@ __all__ = [
 ]
 
 FOLDER = Path(next(iter(fakes.__path__)))
-VENDORS: dict[str, ModuleType] = {
-    path.parent.name: importlib.import_module(f"fakes.{path.parent.name}")
+_PACKAGES = [
+    importlib.import_module(f"fakes.{path.parent.name}")
     for path in sorted(FOLDER.glob("*/__init__.py"))
+]
+VENDORS: dict[str, ModuleType] = {
+    package.__name__.rpartition(".")[2]: package
+    for package in _PACKAGES
+    if hasattr(package, "UNOFFERED")
 }
 CALLS = ("unary", "stream")
 WEATHER = Tool(

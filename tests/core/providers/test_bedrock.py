@@ -222,6 +222,8 @@ TOO_LONG = "Input is too long for requested model."
         ("ServiceQuotaExceededException", 400, "quota", "quota_exhausted"),
         ("ValidationException", 400, "malformed", "rejected"),
         ("ValidationException", 400, TOO_LONG, "context_too_long"),
+        ("ValidationException", 400, "Number of input tokens exceeds maximum", "context_too_long"),
+        ("ValidationException", 400, "larger than the context window", "context_too_long"),
         (
             "ValidationException",
             400,

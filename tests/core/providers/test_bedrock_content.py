@@ -247,7 +247,12 @@ def test_a_schema_and_an_effort() -> None:
         "effort": "high",
         "textFormat": {
             "type": "json_schema",
-            "structure": {"jsonSchema": {"name": "answer", "schema": '{"type":"object"}'}},
+            "structure": {
+                "jsonSchema": {
+                    "name": "answer",
+                    "schema": '{"type":"object","additionalProperties":false}',
+                }
+            },
         },
     }
     assert said["additionalModelRequestFields"] == {"thinking": {"type": "adaptive"}}

@@ -1,9 +1,11 @@
 """Answers and errors of Google's generateContent, a chunk at a time."""
 
 import json
+import random
 from typing import Any
 
 import pytest
+from effort import effort
 
 from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
 from harmost.core.providers.codec import (
@@ -53,6 +55,24 @@ def test_a_body_without_a_finish_reason_is_broken() -> None:
     assert "without a finish reason" in broken(chunk({"text": "a"}))
     assert "without a finish reason" in broken(chunk(finish="FINISH_REASON_UNSPECIFIED"))
     assert "without a finish reason" in broken()
+
+
+def test_what_is_null_is_not_said() -> None:
+    """Proto JSON has no null, fronts written in other languages have."""
+    call = {"functionCall": {"name": "f", "id": None, "args": None}, "thoughtSignature": None}
+    nothing = {"text": None, "thought": None}
+    data = {"content": {"parts": [nothing, call]}, "finishReason": None, "index": None}
+    end = {"content": {"parts": None}, "finishReason": "STOP", "finishMessage": None}
+    chunks = [
+        {"candidates": None, "promptFeedback": None, "usageMetadata": None, "responseId": None},
+        {"candidates": [data], "promptFeedback": {"blockReason": None}, "error": None},
+        {"candidates": [{"content": None}]},
+        {"candidates": [end]},
+    ]
+    assert read(*(json.dumps(each).encode() for each in chunks)) == [
+        ToolCallDelta(index=0, call_id="call--0", name="f", arguments="{}"),
+        Ended("tool_calls"),
+    ]
 
 
 def test_nothing_comes_after_the_end() -> None:
@@ -112,8 +132,10 @@ def test_only_the_first_candidate_is_read() -> None:
 def test_usage_counts_along_and_is_exact_at_the_end() -> None:
     counts = {"promptTokenCount": 9, "candidatesTokenCount": 1, "thoughtsTokenCount": 2}
     first = chunk({"text": "a"}, usageMetadata=counts)
+    more = chunk({"text": "a"}, usageMetadata={**counts, "candidatesTokenCount": 2})
     last = chunk(finish="STOP", usageMetadata={**counts, "candidatesTokenCount": 4})
-    usages = [event.usage for event in read(first, last) if isinstance(event, UsageReported)]
+    events = read(first, more, last)
+    usages = [event.usage for event in events if isinstance(event, UsageReported)]
     assert usages == [
         TokenUsage(input_tokens=9, output_tokens=3, reasoning_output_tokens=2, exact=False),
         TokenUsage(input_tokens=9, output_tokens=6, reasoning_output_tokens=2, exact=True),
@@ -235,3 +257,32 @@ def test_an_error_inside_the_stream_ends_it() -> None:
     said, told = read(chunk({"text": "a"}), json.dumps({"error": failed}).encode(), b"{}")
     assert said == TextDelta("a")
     assert told == ProviderError(kind="overloaded", message="UNAVAILABLE: busy")
+
+
+VALUES = (b"null", b"7", b"-1", b'"x"', b"[]", b"{}", b"true", b"1e999", b'"\xff"', b"9" * 30)
+
+
+def test_no_chunk_and_no_error_however_spoilt_raises_or_goes_on_for_ever() -> None:
+    detail = {"reason": "x", "violations": [{"quotaId": "a"}], "retryDelay": "3s"}
+    failed = {"code": 429, "status": "X", "message": "m", "details": [detail]}
+    call = {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "QQ=="}
+    counts = {"promptTokenCount": 6, "candidatesTokenCount": 3}
+    good = chunk({"text": "w"}, call, finish="STOP", usageMetadata=counts, responseId="r")
+    bad = json.dumps({"error": failed, "promptFeedback": {"blockReason": "X"}}).encode()
+    chance = random.Random(7)
+    for _ in range(effort(500, ci=5_000, nightly=100_000)):
+        data = bytearray(chance.choice((good, bad)))
+        if chance.random() < 0.5:
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        else:
+            begun = data.find(b":", chance.randrange(len(data) // 2)) + 1
+            ends = (data.find(b",", begun), data.find(b"}", begun))
+            data[begun : min(end for end in ends if end > 0)] = chance.choice(VALUES)
+        reader = CODEC.reader()
+        ends_seen = [
+            isinstance(event, Ended | ProviderError)
+            for event in [*reader.take(bytes(data)), *reader.take(good), *reader.finish()]
+        ]
+        assert ends_seen.count(True) == 1
+        assert ends_seen[-1]
+        CODEC.error(status=429, headers={}, body=bytes(data))

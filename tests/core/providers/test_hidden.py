@@ -35,3 +35,9 @@ def test_a_secret_that_is_cut_off_at_the_end_is_not_told_either(secret: str, len
 @pytest.mark.parametrize("secrets", [[], [""], ["other-secret"]])
 def test_words_without_secrets_stay(secrets: list[str]) -> None:
     assert hidden("invalid model `x`: use another", secrets) == "invalid model `x`: use another"
+
+
+def test_a_short_key_does_not_take_letters_out_of_words() -> None:
+    assert hidden("the model is overloaded: k3 is no key", ["k3"]) == (
+        f"the model is overloaded: {HIDDEN} is no key"
+    )

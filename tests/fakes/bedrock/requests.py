@@ -102,3 +102,6 @@ def _check_schema(request: Any) -> None:
             schema = None
         if not isinstance(schema, dict):
             raise Invalid("The schema in outputConfig.textFormat is no JSON schema.")
+        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+            words = "For 'object' type, 'additionalProperties' must be explicitly set to false"
+            raise Invalid(f"output_config.format.schema: {words}")

@@ -176,7 +176,7 @@ async def test_a_picture_a_schema_an_effort_and_marks_are_taken(
     fake: BedrockFake, clients: Clients
 ) -> None:
     fake.answer = Answer(text='{"place":"Bern"}')
-    schema = {"name": "answer", "schema": '{"type":"object"}'}
+    schema = {"name": "answer", "schema": '{"type":"object","additionalProperties":false}'}
     told = await whole(
         clients(),
         messages=[
@@ -208,6 +208,17 @@ async def test_a_picture_a_schema_an_effort_and_marks_are_taken(
         ({"messages": [{"role": "user", "content": [{"text": " "}]}]}, "is blank"),
         ({"inferenceConfig": {"temperature": 1.5}}, "above 1"),
         ({"toolConfig": {"tools": [WEATHER], "toolChoice": {"tool": {"name": "z"}}}}, "tool z"),
+        (
+            {
+                "outputConfig": {
+                    "textFormat": {
+                        "type": "json_schema",
+                        "structure": {"jsonSchema": {"schema": '{"type":"object"}'}},
+                    }
+                }
+            },
+            "explicitly set to false",
+        ),
         ({"system": [{"text": "a"}, *[{"cachePoint": {"type": "default"}}] * 5]}, "at most 4"),
     ],
 )

@@ -107,6 +107,16 @@ spec: {codec: anthropic, api_version: "2026-10-21", base_url: "https://api.examp
 ---
 apiVersion: harmost.dev/v1
 kind: Model
+metadata: {name: older}
+spec: {provider: older, vendor_model_id: older, price: {input: "1", output: "1"}}
+---
+apiVersion: harmost.dev/v1
+kind: Provider
+metadata: {name: older}
+spec: {codec: anthropic, base_url: "https://api.example.com"}
+---
+apiVersion: harmost.dev/v1
+kind: Model
 metadata: {name: later}
 spec: {provider: later, vendor_model_id: later, price: {input: "1", output: "1"}}
 ---
@@ -172,6 +182,11 @@ def call_of(*parts: Text, **generation: object) -> Call:
         (call_of(Text("hi"), temperature_permille=0), "later", ("temperature_permille",)),
         (call_of(Text("hi"), top_p_permille=900), "later", ("top_p_permille",)),
         (call_of(Text("hi"), temperature_permille=0), "cheap", ()),
+        (
+            call_of(Text("hi"), temperature_permille=500, reasoning_effort="low"),
+            "older",
+            ("reasoning_effort",),  # a temperature stays that is refused beside an effort alone
+        ),
         (call_of(Text("hi"), temperature_permille=1_500), "cool", ("temperature_permille",)),
         (call_of(Text("hi", "5m")), "cheap", ("cache",)),
         (call_of(Text("hi"), tools=(Tool("f", cache="1h"),)), "cheap", ("cache",)),

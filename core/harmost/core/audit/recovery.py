@@ -182,6 +182,7 @@ def interrupted_record(opened: MissionOpened, attempts: Sequence[AttemptSummary]
         traceparent=opened.traceparent,
         tracestate=opened.tracestate,
         streamed=opened.streamed,
+        embeds=opened.embeds,
         audit_required=opened.audit_required,
         snapshot_digest=opened.snapshot_digest,
         attempts=tuple(attempts),

@@ -150,6 +150,7 @@ class RecordSummary(_Stored, frozen=True):
     streamed: bool = False
     audit_required: bool = False
     decided_ns: int = 0
+    embeds: bool = False
 
 
 class MissionOpened(_Stored, frozen=True, tag=1):
@@ -170,6 +171,7 @@ class MissionOpened(_Stored, frozen=True, tag=1):
     tracestate: str = ""
     streamed: bool = False
     audit_required: bool = False
+    embeds: bool = False
 
 
 class AttemptOpened(_Stored, frozen=True, tag=2):

@@ -66,11 +66,11 @@ ATTRIBUTES: Mapping[str, Attribute] = {
         "stable reason; of an attempt the provider's failure (`error_kind`), or its outcome",
     ),
     # Of an attempt: a GenAI client span.
-    "operation": both("gen_ai.operation.name", "string", "`chat`"),
+    "operation": both("gen_ai.operation.name", "string", "`chat` or `embeddings`"),
     "provider": both("gen_ai.provider.name", "string", "well-known vendor, else the Provider"),
     "request_model": both("gen_ai.request.model", "string", "model as its vendor names it"),
     "max_tokens": both("gen_ai.request.max_tokens", "int", "output tokens asked for at the most"),
-    "stream": both("gen_ai.request.stream", "boolean", "asked for piece by piece: always true"),
+    "stream": both("gen_ai.request.stream", "boolean", "asked for piece by piece"),
     "response_id": both("gen_ai.response.id", "string", "the provider's own id of the answer"),
     "finish_reasons": both("gen_ai.response.finish_reasons", "string[]", "why the answer ended"),
     "first_chunk_s": both(

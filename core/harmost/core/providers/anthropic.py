@@ -156,10 +156,9 @@ class AnthropicCodec:
         system = _system([m for m in messages if m.role == "system"])
         if system:
             body["system"] = system
-        dropped = self._dropped(generation)
-        generation = msgspec.structs.replace(
-            generation, **{name: _NO_WISHES[name] for name in dropped}
-        )
+        if dropped := self._dropped(generation):
+            changed = {name: _NO_WISHES[name] for name in dropped}
+            generation = msgspec.structs.replace(generation, **changed)
         if generation.temperature_permille is not None:
             body["temperature"] = generation.temperature_permille / 1000
         if generation.top_p_permille is not None:

@@ -68,6 +68,8 @@ _INVALID: Mapping[str, ProviderErrorKind] = {
     "too many input tokens": "context_too_long",
     "exceed context limit": "context_too_long",
     "maximum context length": "context_too_long",
+    "context window": "context_too_long",
+    "input tokens exceed": "context_too_long",
     "model identifier is invalid": "not_found",
     "content filtering policy": "content_filtered",
 }

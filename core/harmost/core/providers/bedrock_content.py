@@ -23,6 +23,7 @@ from harmost.core.chat import (
     ToolChoice,
     ToolResult,
 )
+from harmost.core.providers.closed import closed
 from harmost.core.providers.codec import Fit, UpstreamRequest
 from harmost.core.providers.failures import UNREADABLE
 from harmost.core.providers.marks import with_marks_that_fit
@@ -62,7 +63,6 @@ _FORMATS: Mapping[str, Mapping[str, str]] = {
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
     },
 }
-_TIERS = ("priority", "flex", "reserved")
 _CALL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _TEMPERATURE_PERMILLE_MAX = 1000
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -116,7 +116,7 @@ def body(request: UpstreamRequest) -> dict[str, object]:
         if "effort" in config and "anthropic.claude" in request.vendor_model_id:
             # Claude thinks only where it is told to; how much is the effort's.
             wire["additionalModelRequestFields"] = {"thinking": {"type": "adaptive"}}
-    if request.service_tier in _TIERS:
+    if request.service_tier != "standard":
         wire["serviceTier"] = {"type": request.service_tier}
     return wire
 
@@ -138,7 +138,7 @@ def _output_config(generation: Generation) -> dict[str, object]:
     if generation.reasoning_effort not in ("", "none"):
         config["effort"] = generation.reasoning_effort
     if generation.output_schema_json:
-        schema = {"name": "answer", "schema": generation.output_schema_json}
+        schema = {"name": "answer", "schema": closed(generation.output_schema_json)}
         config["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": schema}}
     return config
 

@@ -37,6 +37,9 @@ _CONTEXT = (
     "prompt is too long",
     "exceeds the maximum number of tokens",  # Google
     "request_too_large",
+    "exceed_context_size_error",  # llama.cpp
+    "maximum prompt length",  # xAI
+    "`inputs` tokens + `max_new_tokens`",  # Together
 )
 _CONTENT = (
     "content_filter",

@@ -59,40 +59,40 @@ _KINDS: Mapping[str, ProviderErrorKind] = {
 
 
 class _FunctionCall(msgspec.Struct):
-    name: str = ""
-    id: str = ""
+    name: str | None = None
+    id: str | None = None
     args: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Part(msgspec.Struct, rename="camel"):
     text: str | None = None
-    thought: bool = False
-    thought_signature: str = ""
+    thought: bool | None = None
+    thought_signature: str | None = None
     function_call: _FunctionCall | None = None
     inline_data: msgspec.Raw | None = None
 
 
 class _Content(msgspec.Struct):
-    parts: list[_Part] = []
+    parts: list[_Part] | None = None
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
-    finish_reason: str = ""
-    finish_message: str = ""
-    index: int = 0
+    finish_reason: str | None = None
+    finish_message: str | None = None
+    index: int | None = None
 
 
 class _PromptFeedback(msgspec.Struct, rename="camel"):
-    block_reason: str = ""
-    block_reason_message: str = ""
+    block_reason: str | None = None
+    block_reason_message: str | None = None
 
 
 class _Chunk(msgspec.Struct, rename="camel"):
-    candidates: list[_Candidate] = []
+    candidates: list[_Candidate] | None = None
     prompt_feedback: _PromptFeedback | None = None
     usage_metadata: GeminiUsage | None = None
-    response_id: str = ""
+    response_id: str | None = None
     error: Any = None
 
 
@@ -123,6 +123,7 @@ class GeminiReader:
         self.response_id = ""
         self._finish: _Candidate | None = None
         self._calls = 0  # of tools, that have come
+        self._told: tuple[int | None, ...] = ()  # of the usage, that was passed on last
 
     def take(self, data: bytes) -> list[Event]:
         """What one chunk of the stream means."""
@@ -155,7 +156,7 @@ class GeminiReader:
         if self._finish is None:
             return broken("the stream ended without a finish reason")
         stated_reason = self._finish.finish_reason
-        reason = _FINISH.get(stated_reason)
+        reason = _FINISH.get(stated_reason or "")
         if reason is None:
             told = f"the provider ended the answer with `{stated_reason}`"
             message = self._finish.finish_message
@@ -166,22 +167,22 @@ class GeminiReader:
         if chunk.error is not None:
             self._end(_stated(chunk.error, status=0, retry_after_s=None), events)
             return
-        self.response_id = self.response_id or chunk.response_id
-        for candidate in chunk.candidates:
-            if candidate.index == 0 and not self.over:
+        self.response_id = self.response_id or chunk.response_id or ""
+        for candidate in chunk.candidates or ():
+            if not candidate.index and not self.over:
                 self._candidate(candidate, events)
         if chunk.usage_metadata is not None and not self.over:
             self._usage(chunk.usage_metadata, events)
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason and not self.over:
             told = f"the prompt was blocked: {feedback.block_reason}"
-            message = f"{told} {feedback.block_reason_message}"
+            message = f"{told} {feedback.block_reason_message or ''}"
             self._end(failure("content_filtered", message), events)
 
     def _candidate(self, candidate: _Candidate, events: list[Event]) -> None:
-        if candidate.finish_reason not in ("", "FINISH_REASON_UNSPECIFIED"):
+        if candidate.finish_reason not in (None, "", "FINISH_REASON_UNSPECIFIED"):
             self._finish = candidate
-        for part in candidate.content.parts if candidate.content is not None else ():
+        for part in (candidate.content and candidate.content.parts) or ():
             if self.over:
                 return
             self._part(part, events)
@@ -201,6 +202,7 @@ class GeminiReader:
     def _call(self, call: _FunctionCall, events: list[Event]) -> None:
         """A whole call. Where the vendor gives it no id, it gets one that no other answer's call has."""
         arguments = bytes(call.args).decode(errors="replace")
+        arguments = "{}" if arguments == "null" else arguments
         if self._calls == ANSWER_TOOL_CALLS_MAX:
             self._end(broken("the answer asks for more tools than can be read"), events)
             return
@@ -211,13 +213,23 @@ class GeminiReader:
             ToolCallDelta(
                 index=self._calls,
                 call_id=call.id or f"call-{self.response_id}-{self._calls}",
-                name=call.name,
+                name=call.name or "",
                 arguments=arguments,
             )
         )
         self._calls += 1
 
     def _usage(self, usage: GeminiUsage, events: list[Event]) -> None:
+        """What is told in each chunk goes on where it says more than that another word has come."""
+        told = (
+            usage.prompt_token_count,
+            usage.cached_content_token_count,
+            usage.thoughts_token_count,
+            usage.tool_use_prompt_token_count,
+        )
+        if self._finish is None and told == self._told:
+            return
+        self._told = told
         try:
             normal = usage.normal(exact=self._finish is not None)
         except ContradictoryUsage as error:

@@ -43,7 +43,8 @@ def _forms(secret: str) -> tuple[str, ...]:
             whole = encode(b"\0" * lead + data).decode()
             known = (lead + len(data)) * 8 // 6
             found.add(whole[cut:known])
-    return tuple(sorted((form for form in found if form), key=len, reverse=True))
+    told = (form for form in found if form == secret or len(form) >= _SHORTEST_CHARS)
+    return tuple(sorted(told, key=len, reverse=True))
 
 
 def _without_end(text: str, form: str) -> str:

@@ -39,6 +39,7 @@ from harmost.core.providers.codec import (
 from harmost.core.providers.failures import (
     UNREADABLE,
     broken,
+    failure,
 )
 from harmost.core.providers.functions import function_call, function_tool, media_url
 from harmost.core.providers.marks import marks
@@ -51,12 +52,14 @@ __all__ = ["OpenAiCodec", "OpenAiReader"]
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
+    "model_length": "length",  # Mistral's
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
 # How self-hosted servers say that they gave up inside an answer.
 _GAVE_UP = frozenset({"abort", "error"})
+_NO_ROOM = "insufficient_system_resource"  # DeepSeek's
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
@@ -72,8 +75,15 @@ class _ToolCall(msgspec.Struct):
     function: _Function | None = None
 
 
+class _Piece(msgspec.Struct):
+    """Of Mistral's content, where it is not words alone."""
+
+    text: str | None = None
+    thinking: "list[_Piece] | None" = None
+
+
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Piece] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -86,10 +96,15 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class _Groq(msgspec.Struct):
+    usage: ChatUsage | None = None
+
+
 class _Chunk(msgspec.Struct):
     id: str | None = None
     choices: list[_Choice] = []
     usage: ChatUsage | None = None
+    x_groq: _Groq | None = None  # with the usage where it is not asked for
     error: Any = None
 
 
@@ -113,6 +128,10 @@ class OpenAiCodec:
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`."""
+        return self.http(self.body(request))
+
+    def body(self, request: UpstreamRequest) -> dict[str, object]:
+        """What `request` asks, for `http`."""
         generation = request.generation
         body: dict[str, object] = {
             "model": request.vendor_model_id,
@@ -140,6 +159,10 @@ class OpenAiCodec:
                 body["parallel_tool_calls"] = False
         if request.service_tier != "standard":
             body["service_tier"] = request.service_tier
+        return body
+
+    def http(self, body: dict[str, object]) -> HttpRequest:
+        """The request that carries `body`."""
         return HttpRequest(
             path="/chat/completions",
             headers={"content-type": "application/json", "accept": "text/event-stream"},
@@ -210,8 +233,9 @@ class OpenAiReader:
         self.response_id = self.response_id or chunk.id or ""
         for choice in chunk.choices:
             self._choice(choice, events)
-        if chunk.usage is not None and not self.over:
-            self._usage(chunk.usage, events)
+        usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
+        if usage is not None and not self.over:
+            self._usage(usage, events)
 
     def _choice(self, choice: _Choice, events: list[Event]) -> None:
         if choice.index != 0 or self.over:
@@ -220,6 +244,8 @@ class OpenAiReader:
             self._said(choice.delta, events)
         if choice.finish_reason in _GAVE_UP:
             self._end(broken(f"the provider gave up: `{choice.finish_reason}`"), events)
+        elif choice.finish_reason == _NO_ROOM:
+            self._end(failure("overloaded", f"the provider gave up: `{_NO_ROOM}`"), events)
         elif choice.finish_reason is not None:
             # Self-hosted servers have reasons of their own for a whole answer, such as "eos".
             self._finish = _FINISH.get(choice.finish_reason, "stop")
@@ -231,8 +257,10 @@ class OpenAiReader:
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning:
             events.append(ReasoningDelta(text=reasoning))
-        text = delta.content or delta.refusal
-        if text:
+        if isinstance(delta.content, list):
+            for piece in delta.content:
+                _said_in_pieces(piece, events)
+        elif text := delta.content or delta.refusal:
             events.append(TextDelta(text))
         for call in delta.tool_calls or ():
             if call.index is None and call.id and self._calls == ANSWER_TOOL_CALLS_MAX:
@@ -270,6 +298,12 @@ class OpenAiReader:
     def _end(self, event: Event, events: list[Event]) -> None:
         self.over = True
         events.append(event)
+
+
+def _said_in_pieces(piece: _Piece, events: list[Event]) -> None:
+    events.extend(ReasoningDelta(text=t.text) for t in piece.thinking or () if t.text)
+    if piece.text:
+        events.append(TextDelta(piece.text))
 
 
 def _messages(message: Message) -> Iterator[dict[str, object]]:

@@ -11,10 +11,12 @@ from harmost.core.providers.azure import AzureCodec, is_api_version
 from harmost.core.providers.bedrock import BedrockCodec
 from harmost.core.providers.codec import Codec
 from harmost.core.providers.cohere import CohereCodec
+from harmost.core.providers.compatible import CompatibleCodec
 from harmost.core.providers.gemini import GeminiCodec
 from harmost.core.providers.openai import OpenAiCodec
 from harmost.core.providers.openai_responses import ResponsesCodec
 from harmost.core.resources.kinds import ProviderSpec
+from harmost.core.resources.quirks import Quirks
 
 __all__ = ["CODECS", "codec", "codec_of"]
 
@@ -40,6 +42,12 @@ def _anthropic(spec: ProviderSpec) -> Codec:
     return AnthropicCodec(version)
 
 
+def _openai(spec: ProviderSpec) -> Codec:
+    """A server without quirks is OpenAI."""
+    quirks = spec.quirks
+    return _only(OpenAiCodec if quirks == Quirks() else lambda: CompatibleCodec(quirks))(spec)
+
+
 def _gemini(spec: ProviderSpec) -> Codec:
     """Vertex is where the address names a project."""
     if spec.api_version:
@@ -59,7 +67,7 @@ def _azure(spec: ProviderSpec) -> Codec:
 
 # How a codec is made for the provider that a document describes. InvalidInput says what is wrong there.
 CODECS: dict[str, Callable[[ProviderSpec], Codec]] = {
-    "openai": _only(OpenAiCodec),
+    "openai": _openai,
     "openai-responses": _only(ResponsesCodec),
     "azure": _azure,
     "anthropic": _anthropic,
@@ -84,4 +92,8 @@ def codec_of(spec: ProviderSpec) -> Codec:
 
     InvalidInput where `spec` says what its format does not know: documents are checked for it.
     """
+    if spec.quirks != Quirks() and spec.codec != "openai":
+        raise InvalidInput(
+            f"codec `{spec.codec}` has no `quirks`, which are of `openai`: remove them"
+        )
     return CODECS[spec.codec](spec)

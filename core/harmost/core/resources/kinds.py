@@ -11,6 +11,7 @@ import msgspec
 
 from harmost.core.chat import MediaKind
 from harmost.core.providers.auth import Auth
+from harmost.core.resources.quirks import Quirks
 
 __all__ = [
     "KINDS",
@@ -70,6 +71,7 @@ class ProviderSpec(Strict, frozen=True):
     `regions`: addresses by region, for models that name one; all else is called at `base_url`, which
     is `region`'s. `connections_max` counts for each address. An HTTP/2 connection that carries calls
     and is silent for `ping_after_ms` (0: never) is asked whether the provider is there.
+    `quirks` are how a server with `codec: openai` differs from OpenAI.
     `api_version` is the vendor's, where its format has several; empty: the codec's usual one.
     """
 
@@ -78,6 +80,7 @@ class ProviderSpec(Strict, frozen=True):
     ]
     base_url: str
     api_version: str = ""
+    quirks: Quirks = Quirks()
     region: str = ""
     regions: dict[str, str] = {}
     credentials: str = ""

@@ -2,12 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from harmost.core.chat import Embeds, Generation, Media, MediaKind, Message
 from harmost.core.providers.codec import Fit
 from harmost.core.providers.embed import EmbedCodec
 from harmost.core.resources.kinds import ModelSpec
 
-__all__ = ["dropped", "embeds_alone", "media", "modalities", "needs", "unfit", "unfit_to_embed"]
+__all__ = [
+    "dropped",
+    "embeds_alone",
+    "media",
+    "modalities",
+    "needs",
+    "unfit",
+    "unfit_to_embed",
+    "within",
+]
 
 _BY_MEDIA = {"image": "vision", "audio": "audio", "file": "files"}
 
@@ -51,10 +62,17 @@ def unfit(model: ModelSpec, fit: Fit, needed: Iterable[str], wishes: Sequence[st
 
 def dropped(model: ModelSpec, fit: Fit, generation: Generation) -> tuple[str, ...]:
     """Wishes of `generation` that an attempt of `model` leaves out."""
-    reasons = generation.reasoning_effort not in ("", "none")
-    if reasons and "reasoning" not in model.capabilities:
+    if within(model, generation) is not generation:
         return (*fit.drops, "reasoning_effort")
     return fit.drops
+
+
+def within(model: ModelSpec, generation: Generation) -> Generation:
+    """`generation` without an effort that `model` cannot make: a format may take little beside one."""
+    reasons = generation.reasoning_effort not in ("", "none")
+    if reasons and "reasoning" not in model.capabilities:
+        return msgspec.structs.replace(generation, reasoning_effort="")
+    return generation
 
 
 def embeds_alone(model: ModelSpec) -> bool:

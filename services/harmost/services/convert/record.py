@@ -88,6 +88,7 @@ def record_from_proto(record: telemetry_pb2.Record, *, field: str = "record") ->
         traceparent=record.traceparent,
         tracestate=record.tracestate,
         streamed=record.streamed,
+        embeds=record.embeds,
         audit_required=record.audit_required,
         snapshot_digest=record.snapshot_digest,
         decided_ns=record.decided_ns,

@@ -12,7 +12,7 @@ __all__ = ["Grant", "Source"]
 
 _SHARE_MIN, _SHARE_MAX = 0.7, 0.8  # of its lifetime, a grant is renewed after
 _RETRY_MIN_S, _RETRY_MAX_S = 1.0, 60.0
-_REFUSED_WAIT_S = 5.0  # a provider that refuses everything does not make us ask all the time
+_REFUSED_WAIT_S, _REFUSED_WAIT_MAX_S = 5.0, 300.0
 
 
 class Grant(NamedTuple):
@@ -36,6 +36,8 @@ class Source:
         "_clock",
         "_draw",
         "_fetch",
+        "_refusals",
+        "_refused",
         "_tries",
         "due_s",
         "grant",
@@ -56,7 +58,8 @@ class Source:
         self.why = f"no credentials from `{title}` yet: try again in a moment"
         self.due_s = 0.0  # when it is to be fetched (again), Unix time
         self._fetch, self._clock, self._draw = fetch, clock, draw
-        self._tries = 0
+        self._tries = self._refusals = 0
+        self._refused: Grant | None = None
 
     @property
     def fault(self) -> str:
@@ -73,17 +76,31 @@ class Source:
         try:
             grant = self._fetch()
         except NotPossibleNow as error:
-            self.why = error.message
-            self._tries += 1
-            wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(self._tries - 1, 10))
-            self.due_s = self._clock() + wait_s * (0.5 + self._draw() / 2)
+            self._failed(error.message)
             return
+        except Exception as error:  # noqa: BLE001 - the root of a thread; a library's words may be secrets
+            self._failed(f"no credentials from `{self.title}`: {type(error).__name__}")
+            return
+        if self.grant is not self._refused:
+            self._refusals = 0
         self.grant, self.why, self._tries = grant, "", 0
         now_s = self._clock()
         share = _SHARE_MIN + (_SHARE_MAX - _SHARE_MIN) * self._draw()
         self.due_s = now_s + max(_RETRY_MIN_S, (grant.expires_s - now_s) * share)
 
+    def _failed(self, why: str) -> None:
+        self.why = why
+        self._tries += 1
+        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(self._tries - 1, 10))
+        self.due_s = self._clock() + wait_s * (0.5 + self._draw() / 2)
+
     def refused(self, grant: Grant) -> None:
-        """A provider did not take `grant`: fetch another soon, if it is still the one in use."""
-        if grant is self.grant:
-            self.due_s = min(self.due_s, self._clock() + _REFUSED_WAIT_S)
+        """A provider did not take `grant`: fetch another soon, if it is still the one in use.
+
+        Where each new one is refused as well, the waits grow: it is not the token's fault.
+        """
+        if grant is not self.grant or grant is self._refused or self.fault:
+            return
+        wait_s = min(_REFUSED_WAIT_MAX_S, _REFUSED_WAIT_S * 2 ** min(self._refusals, 10))
+        self._refused, self._refusals = grant, self._refusals + 1
+        self.due_s = min(self.due_s, self._clock() + wait_s)

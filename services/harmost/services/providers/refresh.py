@@ -15,7 +15,7 @@ from .sources import is_cloud, source
 __all__ = ["Refresher"]
 
 _THREADS_MAX = 4  # each may wait for a token server; never the loop's own, which look up names
-_FIRST_WAIT_S = 5.0  # a snapshot waits so long for its first tokens; then they come when they come
+_FIRST_WAIT_S = 2.0  # a snapshot waits so long for its first tokens; then they come when they come
 _TICK_S = 1.0
 
 
@@ -37,9 +37,13 @@ class Refresher:
         for spec in specs:
             key = self.key(spec)
             known = self._sources.get(key) if is_cloud(spec.credentials) else None
-            found[key] = found.get(key) or known or source(spec.credentials, scope=key[1])
+            if key not in found:
+                found[key] = known or source(key[0], scope=key[1], clock=self._clock)
+        # Files and variables never wait behind a token server that hangs.
+        keys = [each for each in found.values() if not is_cloud(each.title)]
+        await asyncio.to_thread(_fetch_all, keys)
         self._sources.update(found)
-        fresh = [self._fetch(each) for each in found.values() if not each.grant.secrets]
+        fresh = [self._fetch(each) for each in found.values() if not each.due_s]
         if fresh:
             await asyncio.wait(fresh, timeout=_FIRST_WAIT_S)
         return found
@@ -62,11 +66,14 @@ class Refresher:
 
     async def _renew_forever(self) -> None:
         while True:
-            now_s = self._clock()
-            for each in list(self._sources.values()):
-                if each.due_s <= now_s:
-                    self._fetch(each)
+            self._renew()
             await asyncio.sleep(self._tick_s)
+
+    def _renew(self) -> None:  # its own function: a local of the loop would keep a source alive
+        now_s = self._clock()
+        for each in list(self._sources.values()):
+            if each.due_s <= now_s:
+                self._fetch(each)
 
     def _fetch(self, each: Source) -> asyncio.Future[None]:
         """Fetch it in a thread; one at a time."""
@@ -76,3 +83,8 @@ class Refresher:
             future = self._fetching[each] = loop.run_in_executor(self._threads, each.fetch)
             future.add_done_callback(lambda _: self._fetching.pop(each, None))
         return future
+
+
+def _fetch_all(sources: Collection[Source]) -> None:
+    for each in sources:
+        each.fetch()

@@ -1,7 +1,8 @@
 """From a reference in a `Provider` document to where its credentials come from."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from .credentials import secret
@@ -18,7 +19,11 @@ def is_cloud(reference: str) -> bool:
 
 
 def source(
-    reference: str, *, scope: str = "", environment: Mapping[str, str] = os.environ
+    reference: str,
+    *,
+    scope: str = "",
+    environment: Mapping[str, str] = os.environ,
+    clock: Callable[[], float] = time.time,
 ) -> Source:
     """Where `reference` leads; nothing is fetched yet. `scope`: what a token is asked for."""
     match reference.partition(":")[0]:
@@ -30,7 +35,7 @@ def source(
             fetch = partial(_entra, reference, scope)
         case _:
             fetch = partial(_key, reference, environment)
-    return Source(reference, fetch)
+    return Source(reference, fetch, clock=clock)
 
 
 # Imported when they are used: who names no cloud needs no library of one.

@@ -411,6 +411,7 @@ class Mission:
             traceparent=call.traceparent,
             tracestate=call.tracestate,
             streamed=call.streamed,
+            embeds=call.embeds is not None,
             audit_required=self._profile.audit == "required",
             snapshot_digest=self._snapshot.digest,
             decided_ns=self._decided_ns,
@@ -458,6 +459,7 @@ class Mission:
             traceparent=call.traceparent,
             tracestate=call.tracestate,
             streamed=call.streamed,
+            embeds=call.embeds is not None,
             audit_required=self._profile.audit == "required",
             snapshot_digest=self._snapshot.digest,
         )

@@ -325,8 +325,9 @@ def asked(
 
 def _fit(turn: Turn, model: str, snapshot: CompiledSnapshot) -> Fit:
     catalog = snapshot.catalog
-    provider = catalog.providers[catalog.models[model].spec.provider].spec
-    return codec_of(provider).fit(turn.messages, turn.generation)
+    spec = catalog.models[model].spec
+    provider = catalog.providers[spec.provider].spec
+    return codec_of(provider).fit(turn.messages, fit.within(spec, turn.generation))
 
 
 def _embed_codec(model: str, snapshot: CompiledSnapshot) -> EmbedCodec | None:

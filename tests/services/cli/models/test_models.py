@@ -168,7 +168,10 @@ def test_the_starter_catalog_does_not_differ_from_the_list(harmost: Any) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("show", "gpt-6-sol"), "there is no model `gpt-6-sol`: there is `openai/gpt-6-sol`"),
+        (
+            ("show", "gpt-6-sol"),
+            "there is no model `gpt-6-sol`: there is `azure/gpt-6-sol`, `openai/gpt-6-sol`",
+        ),
         (("show", "openai/gpt-6-soll"), "there is `openai/gpt-6-sol`"),
         (("compare", "openai/o3"), "there is nothing to compare: name two models or more"),
         (("compare", "openai/o3", "openai/o3"), "there is nothing to compare"),

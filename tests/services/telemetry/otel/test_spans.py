@@ -184,6 +184,15 @@ def test_an_attempt_says_what_the_conventions_ask_for() -> None:
     assert told["harmost.cost"] == 305
 
 
+def test_a_call_for_vectors_is_told_as_embeddings() -> None:
+    call, _, sent = spans(attempt(0), streamed=False, embeds=True)
+    assert call.name == "harmost.router.v1.RouterService/Embed"
+    assert sent.name == "embeddings gpt-4o-mini"
+    told = attributes_of(sent)
+    assert told["gen_ai.operation.name"] == "embeddings"
+    assert told["gen_ai.request.stream"] is False
+
+
 def test_dup_says_what_is_renamed_under_both_names() -> None:
     told = attributes_of(whole("dup")[3])
     assert told["gen_ai.usage.cache_creation.input_tokens"] == 10

@@ -11,7 +11,7 @@ from typing import Any
 from harmost.core.errors import NotPossibleNow
 from harmost.services.providers.grants import Grant
 
-from .failed import REQUEST_TIMEOUT_S, failed, missing
+from .failed import REQUEST_TIMEOUT_S, failed, missing, mute
 
 __all__ = ["aws_keys"]
 
@@ -29,6 +29,7 @@ def aws_keys(reference: str) -> Grant:
         sessions: Any = import_module("botocore.session")
     except ImportError as error:
         raise missing(reference, "aws") from error
+    mute("botocore", "urllib3")
     kind, _, profile = reference.removeprefix("aws:").partition("/")
     try:
         session = sessions.Session(profile=profile or None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from harmost.services.providers.grants import Grant
 
-from .failed import REQUEST_TIMEOUT_S, failed, missing
+from .failed import REQUEST_TIMEOUT_S, failed, missing, mute
 
 __all__ = ["entra_token"]
 
@@ -24,6 +24,7 @@ def entra_token(reference: str, scope: str) -> Grant:
         from azure.core.exceptions import AzureError
     except ImportError as error:
         raise missing(reference, "entra") from error
+    mute("azure", "msal", "urllib3")
     try:
         with _credential(reference) as credential:
             token = credential.get_token(scope or _SCOPE)

@@ -1,10 +1,11 @@
 """What is told of a cloud's library that failed: never its words, which may hold what it was given."""
 
+import logging
 import re
 
 from harmost.core.errors import NotPossibleNow
 
-__all__ = ["REQUEST_TIMEOUT_S", "failed", "missing"]
+__all__ = ["REQUEST_TIMEOUT_S", "failed", "missing", "mute"]
 
 REQUEST_TIMEOUT_S = 5  # for each of the requests that a token takes
 
@@ -22,6 +23,12 @@ def missing(reference: str, extra: str) -> NotPossibleNow:
 def failed(reference: str, error: Exception, *, code: str = "", advice: str) -> NotPossibleNow:
     """The library could not give what `reference` names. `code`: the vendor's, told if it is one."""
     name = type(error).__name__
-    if _CODE.fullmatch(code):
+    if _CODE.fullmatch(code) and code != name:
         name = f"{name} `{code}`"
     return NotPossibleNow(f"no credentials from `{reference}`: {name}: {advice}")
+
+
+def mute(*libraries: str) -> None:
+    """Let `libraries` log nothing: botocore logs a refusal with all that the server says, at WARNING."""
+    for name in libraries:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -4,6 +4,7 @@ Source: Google Cloud, "How Application Default Credentials works"; AIP-4110 to A
 """
 
 import functools
+import json
 import os
 from datetime import UTC
 from importlib import import_module
@@ -12,13 +13,14 @@ from typing import Any
 from harmost.core.errors import NotPossibleNow
 from harmost.services.providers.grants import Grant
 
-from .failed import REQUEST_TIMEOUT_S, failed, missing
+from .failed import REQUEST_TIMEOUT_S, failed, missing, mute
 
 __all__ = ["google_token"]
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _ADVICE = "give it a credentials file of Google Cloud, as docs/credentials.md says"
+FILE_BYTES_MAX = 64 * 1024
 
 
 def google_token(reference: str, scope: str) -> Grant:
@@ -28,6 +30,7 @@ def google_token(reference: str, scope: str) -> Grant:
         transport: Any = import_module("google.auth.transport.requests")
     except ImportError as error:
         raise missing(reference, "google") from error
+    mute("google.auth", "google.oauth2", "urllib3")
     request = functools.partial(transport.Request(), timeout=REQUEST_TIMEOUT_S)
     try:
         credentials = _credentials(reference, scope or _SCOPE)
@@ -52,9 +55,22 @@ def _credentials(reference: str, scope: str) -> Any:
     path = where or os.environ.get(_VARIABLE, "")
     if not path:
         raise NotPossibleNow(f"no credentials from `{reference}`: set `{_VARIABLE}`")
-    google: Any = import_module("google.auth")
-    # It is the operator's own file, as the function's documentation wants it.
-    return google.load_credentials_from_file(path, scopes=[scope])[0]
+    with open(path, "rb") as file:
+        info = json.loads(file.read(FILE_BYTES_MAX))
+    return _of_file(info, scope)
+
+
+def _of_file(info: dict[str, Any], scope: str) -> Any:
+    # By type, not by what a file says of itself alone: one kind of file may run a program.
+    kind = info["type"]
+    if kind == "service_account":
+        accounts: Any = import_module("google.oauth2.service_account")
+        return accounts.Credentials.from_service_account_info(info, scopes=[scope])
+    if kind != "external_account":
+        raise ValueError("neither `service_account` nor `external_account`")
+    if str(info["credential_source"].get("environment_id", "")).startswith("aws"):
+        return import_module("google.auth.aws").Credentials.from_info(info, scopes=[scope])
+    return import_module("google.auth.identity_pool").Credentials.from_info(info, scopes=[scope])
 
 
 def _code(error: Exception) -> str:

@@ -17,6 +17,7 @@ from harmost.services.telemetry.otel.outcomes import (
     error_type,
     is_sent,
     moves,
+    operation,
 )
 from harmost.services.telemetry.otel.vendors import Vendor, Vendors
 from harmost.telemetry.v1 import telemetry_pb2
@@ -154,7 +155,7 @@ class Meter:
         sent = [attempt for attempt in record.attempts if is_sent(attempt)]
         if not sent:  # no model was asked: it is no GenAI operation
             return
-        server = ("chat", self._vendor(sent[-1]).name, _model(sent[-1]))
+        server = (operation(record), self._vendor(sent[-1]).name, _model(sent[-1]))
         self.observe("server_duration", (*server, error_type(record)), record.total_ns)
         if record.status != telemetry_pb2.RECORD_STATUS_COMPLETED or not record.first_token_ns:
             return
@@ -176,7 +177,7 @@ class Meter:
     def _take_attempt(self, record: telemetry_pb2.Record, attempt: attempt_pb2.Attempt) -> None:
         usage, failure = attempt.usage, error_type(attempt)
         vendor = self._vendor(attempt)
-        client = ("chat", vendor.name, _model(attempt), vendor.address, vendor.port)
+        client = (operation(record), vendor.name, _model(attempt), vendor.address, vendor.port)
         self.observe("client_duration", (*client, failure), attempt.total_ns)
         if attempt.first_token_ns:
             self.observe("client_first_chunk", client, attempt.first_token_ns)

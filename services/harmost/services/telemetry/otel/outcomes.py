@@ -20,6 +20,7 @@ __all__ = [
     "is_remarkable",
     "is_sent",
     "moves",
+    "operation",
 ]
 
 OUTCOME_NAMES: Mapping[int, str] = {
@@ -80,6 +81,11 @@ def error_type(of: telemetry_pb2.Record | attempt_pb2.Attempt) -> str:
     if of.status == telemetry_pb2.RECORD_STATUS_COMPLETED:
         return ""
     return of.reason or STATUS_NAMES[of.status].upper()
+
+
+def operation(record: telemetry_pb2.Record) -> str:
+    """What models were asked for, in the words of the GenAI conventions."""
+    return "embeddings" if record.embeds else "chat"
 
 
 def is_sent(attempt: attempt_pb2.Attempt) -> bool:

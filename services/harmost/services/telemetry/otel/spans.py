@@ -23,6 +23,7 @@ from harmost.services.telemetry.otel.outcomes import (
     grpc_status,
     hops_of,
     is_sent,
+    operation,
 )
 from harmost.services.telemetry.otel.vendors import Vendors
 from harmost.telemetry.v1 import telemetry_pb2
@@ -71,7 +72,7 @@ class SpanMaker:
             parent_span_id=parent.span_id if parent is not None else b"",
             trace_state=record.tracestate,
             flags=_SAMPLED | _REMOTE_KNOWN | (_REMOTE if parent is not None else 0),
-            name=_method(record.streamed),
+            name=_method(record.streamed, record.embeds),
             kind=Span.SPAN_KIND_SERVER,
             start_time_unix_nano=start_ns,
             end_time_unix_nano=start_ns + record.total_ns,
@@ -173,17 +174,17 @@ class SpanMaker:
             parent_span_id=exchange.span_id,
             trace_state=record.tracestate,
             flags=_SAMPLED | _REMOTE_KNOWN,
-            name=f"chat {model}",
+            name=f"{operation(record)} {model}",
             kind=Span.SPAN_KIND_CLIENT,
             start_time_unix_nano=start_ns,
             end_time_unix_nano=start_ns + attempt.total_ns,
         )
         put = self._put
         vendor = self._vendors.of(attempt.provider, attempt.region)
-        put.text(span, "operation", "chat")
+        put.text(span, "operation", operation(record))
         put.text(span, "provider", vendor.name)
         put.text(span, "request_model", model)
-        put.flag(span, "stream", True)
+        put.flag(span, "stream", not record.embeds)
         if attempt.output_tokens_max:
             put.number(span, "max_tokens", attempt.output_tokens_max)
         put.text(span, "response_id", attempt.provider_response_id)
@@ -234,9 +235,10 @@ class SpanMaker:
         self._put.text(event, "attempt_model", attempt.model)
 
 
-@lru_cache(maxsize=2)
-def _method(streamed: bool) -> str:
-    return f"harmost.router.v1.RouterService/{'StreamChat' if streamed else 'Chat'}"
+@lru_cache(maxsize=4)
+def _method(streamed: bool, embeds: bool) -> str:
+    name = "StreamChat" if streamed else "Embed" if embeds else "Chat"
+    return f"harmost.router.v1.RouterService/{name}"
 
 
 def _span_id(name: str, kind: bytes) -> bytes:
