@@ -17,7 +17,7 @@ from fakes.serve import Fake, Fault, Reply, Seen
 __all__ = ["UNOFFERED", "BedrockFake"]
 
 UNOFFERED: Mapping[str, str] = {
-    "reasoning_tokens": "AWS, Amazon Bedrock API Reference, `TokenUsage`: reasoning is in"
+    "reasoning_tokens": "docs.aws.amazon.com, Amazon Bedrock API Reference, `TokenUsage`: reasoning is in"
     " `outputTokens`, and not counted by itself",
 }
 PATH = re.compile(r"/model/([^/]+)/converse(-stream)?")
