@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 TENANT = "acme/retail/support"
 SPREAD_S = 10  # snapshots and records reach the other services within this
 
@@ -98,8 +99,11 @@ def test_a_model_that_ends_is_told_of_when_applied_listed_and_called(
         called = until_done(lambda: at("chat", "ending", "hi", "--json"))
         assert json.loads(called.out.splitlines()[-1])["warnings"] == [warning]
         listed = {one["name"]: one for one in at("models", "list", "--json").json}
-        (documented,) = at("models", "list", "--json", "-f", str(file)).json
-        assert documented == listed["ending"]
+        providers, models = (str(EXAMPLES / name) for name in ("providers.yaml", "models.yaml"))
+        words = ("models", "list", "--json", "-f", str(file), "-f", providers, "-f", models)
+        documented = {one["name"]: one for one in at(*words).json}
+        assert documented == {name: listed[name] for name in documented}
+        assert documented["ending"]["region"] == "US"  # its provider's
         assert listed["ending"]["warning"] == warning
         assert listed["ending"]["certifications"] == ["iso-27001"]
         assert listed["ending"]["quality"] == {"chat": 7}

@@ -5,23 +5,25 @@ from datetime import date
 
 from harmost.core.budget.price import ModelPrice
 from harmost.core.mission.steps import CompiledStep
-from harmost.core.resources.kinds import Metadata, ModelSpec
+from harmost.core.resources.kinds import Metadata
 from harmost.core.resources.lifecycle import warning_of
+from harmost.core.resources.resolve import Catalog
 from harmost.router.v1 import router_pb2
 
 __all__ = ["model_info", "profile_info"]
 
 
 def model_info(
-    name: str, model: ModelSpec, price: ModelPrice | None, today: date
+    name: str, catalog: Catalog, price: ModelPrice | None, today: date
 ) -> router_pb2.ModelInfo:
-    """A model of the catalog; prices are absent where they are not known. `today` is in UTC."""
+    """A model of `catalog`; prices are absent where they are not known. `today` is in UTC."""
+    model = catalog.models[name].spec
     return router_pb2.ModelInfo(
         name=name,
         provider=model.provider,
         vendor_model_id=model.vendor_model_id,
         context_tokens_max=model.context_tokens_max,
-        region=model.region,
+        region=model.region or catalog.providers[model.provider].spec.region,
         input_usd_picos_per_token=price.input_usd_picos if price else None,
         output_usd_picos_per_token=price.output_usd_picos if price else None,
         status=model.status,

@@ -117,7 +117,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         now = datetime.now(UTC)
         prices = snapshot.prices.at(int(now.timestamp()))
         return router_pb2.ListModelsResponse(
-            models=[model_info(name, known[name].spec, prices[name], now.date()) for name in page],
+            models=[model_info(name, snapshot.catalog, prices[name], now.date()) for name in page],
             next_page_token=token,
         )
 
