@@ -1,9 +1,11 @@
 """Answers and errors of Google's generateContent, a chunk at a time."""
 
 import json
+import random
 from typing import Any
 
 import pytest
+from effort import effort
 
 from harmost.core.limits import ANSWER_TOOL_CALLS_MAX
 from harmost.core.providers.codec import (
@@ -255,3 +257,32 @@ def test_an_error_inside_the_stream_ends_it() -> None:
     said, told = read(chunk({"text": "a"}), json.dumps({"error": failed}).encode(), b"{}")
     assert said == TextDelta("a")
     assert told == ProviderError(kind="overloaded", message="UNAVAILABLE: busy")
+
+
+VALUES = (b"null", b"7", b"-1", b'"x"', b"[]", b"{}", b"true", b"1e999", b'"\xff"', b"9" * 30)
+
+
+def test_no_chunk_and_no_error_however_spoilt_raises_or_goes_on_for_ever() -> None:
+    detail = {"reason": "x", "violations": [{"quotaId": "a"}], "retryDelay": "3s"}
+    failed = {"code": 429, "status": "X", "message": "m", "details": [detail]}
+    call = {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "QQ=="}
+    counts = {"promptTokenCount": 6, "candidatesTokenCount": 3}
+    good = chunk({"text": "w"}, call, finish="STOP", usageMetadata=counts, responseId="r")
+    bad = json.dumps({"error": failed, "promptFeedback": {"blockReason": "X"}}).encode()
+    chance = random.Random(7)
+    for _ in range(effort(500, ci=5_000, nightly=100_000)):
+        data = bytearray(chance.choice((good, bad)))
+        if chance.random() < 0.5:
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        else:
+            begun = data.find(b":", chance.randrange(len(data) // 2)) + 1
+            ends = (data.find(b",", begun), data.find(b"}", begun))
+            data[begun : min(end for end in ends if end > 0)] = chance.choice(VALUES)
+        reader = CODEC.reader()
+        ends_seen = [
+            isinstance(event, Ended | ProviderError)
+            for event in [*reader.take(bytes(data)), *reader.take(good), *reader.finish()]
+        ]
+        assert ends_seen.count(True) == 1
+        assert ends_seen[-1]
+        CODEC.error(status=429, headers={}, body=bytes(data))

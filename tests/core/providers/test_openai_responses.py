@@ -250,6 +250,17 @@ def test_arguments_are_read_once_however_a_server_says_them() -> None:
     assert read(delta, whole) == []
 
 
+@pytest.mark.parametrize(
+    "rest", ['"delta":"a"', '"delta":7', '"delta":"a', '"x":1', '"delta":"\\u00e9"']
+)
+def test_words_mean_the_same_wherever_the_type_stands(rest: str) -> None:
+    named = '"type":"response.output_text.delta"'
+    first = CODEC.reader().take(f"{{{named},{rest}}}".encode())
+    last = CODEC.reader().take(f"{{{rest},{named}}}".encode())
+    assert [type(event) for event in first] == [type(event) for event in last]
+    assert isinstance(first[0], ProviderError) or first == last
+
+
 def test_more_calls_than_can_be_read_break_the_answer() -> None:
     events = read(*(added(index) for index in range(ANSWER_TOOL_CALLS_MAX + 1)))
     assert isinstance(events[-1], ProviderError)

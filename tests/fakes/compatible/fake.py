@@ -13,7 +13,7 @@ __all__ = ["KEY", "UNOFFERED", "CompatibleFake"]
 KEY = "sk-compatible"
 UNOFFERED: Mapping[str, str] = {
     "cache_write": "openai/openai-openapi, `CompletionUsage`, which they follow: reads alone",
-    "filtered": "docs.vllm.ai, OpenAI-compatible server: no finish reason and no error for it",
+    "filtered": 'docs.vllm.ai, "OpenAI-Compatible Server": no finish reason and no error for it',
 }
 _FAULTS: Mapping[str, Refusal] = {
     "bad_request": Refusal(400, "messages must not be empty", "invalid_request_error"),

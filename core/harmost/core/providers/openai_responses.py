@@ -75,7 +75,7 @@ class _Response(msgspec.Struct):
     incomplete_details: _Incomplete | None = None
 
 
-class _Frame(msgspec.Struct):
+class _Frame(msgspec.Struct, gc=False):
     """Any event of the stream: new kinds may come, so their names are not an enumeration."""
 
     type: str
@@ -90,6 +90,12 @@ class _Frame(msgspec.Struct):
     message: Any = None
 
 
+class _Words(msgspec.Struct, gc=False):
+    delta: str
+
+
+_TEXT_BEGINS = b'{"type":"response.output_text.delta",'
+_words_decoder = msgspec.json.Decoder(_Words)
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _seal_decoder = msgspec.json.Decoder(_Seal)
 
@@ -183,6 +189,11 @@ class ResponsesReader:
             return events
         if data == b"[DONE]":
             return self.finish()
+        if data.startswith(_TEXT_BEGINS):  # nearly all do
+            try:
+                return [TextDelta(_words_decoder.decode(data).delta)]
+            except UNREADABLE:
+                pass  # it is told below
         try:
             frame = _frame_decoder.decode(data)
         except UNREADABLE as error:

@@ -113,7 +113,7 @@ cdef class AttemptExchange:
         format_ = codec(codec_name)
         self._reader = format_.reader()
         self._is_aws = framing(format_) == "aws"
-        if codec_name == "openai":
+        if codec_name in ("openai", "azure"):
             self._scan = scan_openai
         elif codec_name == "anthropic":
             self._scan = scan_anthropic
