@@ -16,6 +16,7 @@ from harmost.core.chat import Message
 from harmost.core.providers.codec import ProviderError, UpstreamRequest
 from harmost.core.resources.kinds import ProviderSpec
 from harmost.services.providers.endpoints import Endpoint, Endpoints
+from harmost.services.providers.grants import Grant
 from harmost.services.providers.refresh import Refresher
 from harmost.services.upstream.client import UpstreamClient, upstream_client
 
@@ -212,6 +213,22 @@ async def test_a_revoked_token_is_replaced_and_not_told(
         assert (error.kind, error.message) == ("auth", "x: bad credentials: Bearer [secret]")
         clock[0] = 6
         await until(lambda: token(endpoints) == "token-2")
+        assert await called(upstream, endpoint) is None
+
+
+async def test_a_call_keeps_what_it_was_sent_with() -> None:
+    provider = Picky()
+    async with serving(provider) as url, upstream_client() as upstream:
+        spec = ProviderSpec(codec="openai", base_url=url, credentials="env:KEY")
+        endpoint = Endpoint.of("p", spec, environment={"KEY": "old-key-0815"})
+        asyncio.get_running_loop().call_soon(
+            setattr, endpoint.credential.source, "grant", Grant(("new-key-4711",))
+        )
+        error = await called(upstream, endpoint)
+        assert error is not None
+        assert error.message == "x: bad credentials: Bearer [secret]"
+        assert [seen.headers["authorization"] for seen in provider.seen] == ["Bearer old-key-0815"]
+        provider.takes = "new-key-4711"
         assert await called(upstream, endpoint) is None
 
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["Auth", "AwsScope", "aws_scope", "key_headers"]
+__all__ = ["AUTHS", "AwsScope", "aws_scope", "key_headers"]
 
-Auth: TypeAlias = Literal["", "bearer", "api-key", "x-api-key", "x-goog-api-key", "aws-sigv4"]
+# Words of a document; no type of its field, as what stands there by mistake must not be quoted.
+AUTHS = ("bearer", "api-key", "x-api-key", "x-goog-api-key", "aws-sigv4")
 
 # AWS's own addresses name the service and the region: service[-fips].region.amazonaws.com.
 _AWS_HOST = re.compile(
@@ -46,7 +47,7 @@ def _host_scope(base_url: str) -> str:
     return f"{found['region']}/{_SIGNING_NAMES.get(found['service'], found['service'])}"
 
 
-def key_headers(auth: Auth, key: str) -> Mapping[str, str]:
+def key_headers(auth: str, key: str) -> Mapping[str, str]:
     """The header that carries `key` in the way `auth` says; none when it is empty."""
     if not key:
         return {}

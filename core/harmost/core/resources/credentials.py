@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from harmost.core.providers.auth import aws_scope
+from harmost.core.providers.auth import AUTHS, aws_scope
 from harmost.core.resources.kinds import ProviderSpec
 
 __all__ = ["REFERENCE_CHARS_MAX", "credential_problems"]
@@ -23,6 +23,9 @@ _TOKEN_SCOPE = re.compile(r"(?:https|api)://[A-Za-z0-9._~:/-]{1,500}")
 def credential_problems(spec: ProviderSpec) -> Iterator[tuple[str, str]]:
     """Each field that cannot be meant, and what to do about it."""
     reference = spec.credentials
+    if spec.auth and spec.auth not in AUTHS:
+        yield "auth", f"`auth` is none of {', '.join(AUTHS)}: write one, or leave it out"
+        return
     if len(reference) > REFERENCE_CHARS_MAX or (reference and not _REFERENCE.fullmatch(reference)):
         yield (
             "credentials",

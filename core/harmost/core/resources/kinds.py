@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from harmost.core.chat import MediaKind
-from harmost.core.providers.auth import Auth
 from harmost.core.resources.quirks import Quirks
 
 __all__ = [
@@ -62,9 +61,10 @@ class ProviderSpec(Strict, frozen=True):
     """How to reach a vendor or a self-hosted endpoint, and what its contract says.
 
     `credentials` is a reference, never the secret itself: "env:NAME", "file:PATH", or a cloud's own
-    identity, "aws:", "google:", "entra:" (docs/credentials.md). `auth` says how they travel, where not
-    in the codec's usual way or the cloud's; `auth_scope` what they are asked for: Entra's or Google's
-    scope of a token, AWS's "REGION/SERVICE" of a signature; empty: the usual one, or what `base_url` names.
+    identity, "aws:", "google:", "entra:" (docs/credentials.md). `auth`, one of `AUTHS` in
+    core/providers/auth.py, says how they travel where not in the codec's usual way or the cloud's.
+    `auth_scope` is what they are asked for: a token's scope, "REGION/SERVICE" of AWS's signature;
+    empty: the usual scope, or what `base_url` names.
     `http2`: "auto" lets TLS choose, true wants it, over plain `http://` too, false never uses it.
     `price_list` is whose prices of the built-in list hold here, such as "openai"; empty: those of
     the vendor that `base_url` is known to belong to.
@@ -84,7 +84,7 @@ class ProviderSpec(Strict, frozen=True):
     region: str = ""
     regions: dict[str, str] = {}
     credentials: str = ""
-    auth: Auth = ""
+    auth: str = ""
     auth_scope: str = ""
     headers: dict[str, str] = {}
     connect_timeout_ms: int = 2_000

@@ -56,7 +56,7 @@ class Credential:
             return cls(source, _nothing, Signer(region=scope.region, service=scope.service), clock)
         if auth == "":
             return cls(source, codec.auth_headers, None, clock)
-        return cls(source, lambda key: key_headers(auth, key), None, clock)  # type: ignore[arg-type]  # pyright: ignore
+        return cls(source, lambda key: key_headers(auth, key), None, clock)
 
     @property
     def fault(self) -> str:
