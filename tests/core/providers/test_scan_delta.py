@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from harmost.core.providers.codec import TextDelta
 from harmost.core.providers.registry import codec
 from harmost.core.providers.scan_delta import anthropic_text, bedrock_text, openai_text
+from harmost.core.providers.scan_gemini import gemini_text
 
 Text = Callable[[bytes], str | None]
 SCANNERS: dict[str, Text] = {
     "openai": openai_text,
     "anthropic": anthropic_text,
     "bedrock": bedrock_text,
+    "gemini": gemini_text,
 }
 
 
@@ -39,7 +41,15 @@ def plain(name: str, value: dict[str, object]) -> str:
             return found
         case "bedrock", {"contentBlockDelta": {"delta": {"text": str(found)}}}:
             return found
+        case "gemini", {"candidates": [{"content": {"parts": [{"text": str(found)}]}}]}:
+            return found
     return ""
+
+
+def gemini_delta(text: str | None, *, ascii_only: bool = True) -> bytes:
+    content = {"parts": [{"text": text}], "role": "model"}
+    chunk = {"candidates": [{"content": content, "index": 0}], "modelVersion": "gemini-3"}
+    return json.dumps(chunk, ensure_ascii=ascii_only).encode()
 
 
 def bedrock_delta(text: str | None, *, ascii_only: bool = True) -> bytes:
@@ -55,6 +65,7 @@ def test_the_vendors_own_deltas_are_read(text: str, ascii_only: bool) -> None:
     assert check("openai", openai_delta(text, ascii_only=ascii_only)) == text
     assert check("anthropic", anthropic_delta(text, ascii_only=ascii_only)) == text
     assert check("bedrock", bedrock_delta(text, ascii_only=ascii_only)) == text
+    assert check("gemini", gemini_delta(text, ascii_only=ascii_only)) == text
 
 
 @pytest.mark.parametrize(
@@ -227,6 +238,52 @@ def test_what_is_no_plain_message_of_converse_is_left_to_the_decoder(data: bytes
     assert bedrock_text(data) is None
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        b'{"candidates":[]}',
+        b'{"candidates":[{}],"modelVersion":"m"}',
+        b'{"candidates":[{"content":null}]}',
+        b'{"candidates":[{"content":{"role":"model"},"safetyRatings":[]}]}',
+        b'{"candidates":[{"content":{"parts":[]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"","thought":null}]},"finishReason":null}]}',
+    ],
+)
+def test_a_chunk_of_gemini_without_text_is_nothing(data: bytes) -> None:
+    assert check("gemini", data) == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishMessage":"why"}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x","thought":true}]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x","thoughtSignature":"s"}]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"inlineData":{"data":""}}]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"},{"text":"y"}]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]},"index":1}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]}},{"index":1}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":7}]}}]}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]}}],"error":{"code":500}}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]}}],"responseId":7}',
+        b'{"promptFeedback":{"blockReason":"SAFETY"}}',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]}}]',
+        b'{"candidates":[{"content":{"parts":[{"text":"x"}]}}],"usageMetadata":{"a":}}',
+    ],
+)
+def test_what_is_no_plain_chunk_of_gemini_is_left_to_the_decoder(data: bytes) -> None:
+    assert gemini_text(data) is None
+
+
+def test_what_each_chunk_of_gemini_repeats_is_passed_over_once_it_is_known() -> None:
+    data = gemini_delta("x")[:-1] + b',"responseId":"r","usageMetadata":{"promptTokenCount":3}}'
+    assert gemini_text(data) == "x"
+    assert gemini_text(data, id_known=False) is None
+
+
 def test_an_id_is_left_to_the_decoder_until_it_is_known() -> None:
     data = openai_delta("x")
     assert openai_text(data, id_known=False) is None
@@ -269,6 +326,9 @@ DATA = st.sampled_from(
         ("bedrock", bedrock_delta('Grüße "\\\n 😀')),
         ("bedrock", bedrock_delta(None)),
         ("bedrock", b'{"messageStart":{"role":"assistant"}}'),
+        ("gemini", gemini_delta('Grüße "\\\n 😀')),
+        ("gemini", gemini_delta("Grüße 😀", ascii_only=False)),
+        ("gemini", b'{"candidates":[{"content":{"parts":[]}}]}'),
     ]
 )
 PIECES = st.one_of(
@@ -277,7 +337,8 @@ PIECES = st.one_of(
         [b'"', b"\\", b"\\u", b"\\ud83d", b"\\ude00", b"{", b"}", b"[", b"]", b",", b":", b"null",
          b"0", b"-", b".", b"e", b" ", b'"content":', b'"text":"x",', b'"delta":{', b"\xf0\x9f",
          b"\xed\xa0\x80", b'"error":null,', b'"usage":{},', b'"index":0,', b'"type":"ping",',
-         b'"metadata":null,', b'"contentBlockIndex":1,']
+         b'"metadata":null,', b'"contentBlockIndex":1,',
+         b'"thought":null,', b'"finishReason":null,']
     ),
 )  # fmt: skip
 EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 8), PIECES), max_size=3)

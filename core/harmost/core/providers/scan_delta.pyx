@@ -17,25 +17,6 @@ cdef enum:
     BACKSLASH = 92
 
 
-cdef struct Cursor:
-    const char* at
-    const char* end
-
-
-cdef struct Field:
-    const char* name
-    Py_ssize_t size
-
-
-cdef struct Found:
-    Slice text
-    Slice type
-    Slice id
-
-# Reads the value of the field of this number; False: unknown.
-ctypedef bint (*FieldReader)(Cursor* cursor, int field, Found* found) noexcept nogil
-
-
 # OpenAI: {"id", "choices": [{"index": 0, "delta": {"content"}, "finish_reason": null}], ...}
 # A delta that says anything else than text, such as a tool call, is for the whole decoder.
 
@@ -291,7 +272,7 @@ cdef bint literal(Cursor* cursor, const char* word, Py_ssize_t size) noexcept no
     return True
 
 
-cdef inline bint sign(Cursor* cursor, char expected) noexcept nogil:
+cdef bint sign(Cursor* cursor, char expected) noexcept nogil:
     """Take the character `expected`, if it is the next."""
     if peek(cursor) != expected:
         return False

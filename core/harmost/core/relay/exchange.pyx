@@ -30,6 +30,7 @@ from harmost.core.providers.scan_delta cimport (
     scan_openai,
     unescape,
 )
+from harmost.core.providers.scan_gemini cimport scan_gemini
 from harmost.core.providers.scan_sse cimport (
     SSE_EVENT,
     SSE_MORE,
@@ -119,6 +120,8 @@ cdef class AttemptExchange:
             self._scan = scan_anthropic
         elif codec_name == "bedrock":
             self._scan = scan_bedrock
+        elif codec_name == "gemini":
+            self._scan = scan_gemini
         sse_open(&self._sse, SSE_LINE_BYTES_MAX)
         aws_open(&self._aws, SSE_LINE_BYTES_MAX)
         self._head = delta_head(step_index, attempt_id.encode())
