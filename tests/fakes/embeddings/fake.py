@@ -7,7 +7,7 @@ Embeddings models" and "Cohere Embed". A field that the vendor does not know is 
 
 import base64
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -47,13 +47,15 @@ class EmbeddingsFake(Fake):
             said = {"error": {"message": "slow down", "type": "requests", "code": 429}}
             return Reply.of(said, 429, retry_after=str(self.retry_after_s))
         try:
-            return Reply.of(self._answer(path, seen.json))
+            return Reply.of(self._answer(path, seen.query, seen.json))
         except (_Wrong, KeyError, TypeError) as error:
             words = f"invalid request: {error}"
             return Reply.of({"error": {"message": words, "code": 400}, "message": words}, 400)
 
-    def _answer(self, path: str, body: Any) -> object:
+    def _answer(self, path: str, query: Mapping[str, str], body: Any) -> object:
         if path.endswith("/embeddings"):
+            if path.startswith("/openai/deployments/") and "api-version" not in query:
+                raise _Wrong("Missing required query parameter: api-version")
             return self._openai(body)
         if path.endswith("/v2/embed"):
             return {**self._cohere(body, extra={"model"}), "meta": self._cohere_meta()}

@@ -51,6 +51,17 @@ async def test_openai_s_client_believes_the_fake(strict: bool) -> None:
     assert said.usage.prompt_tokens == 7
 
 
+async def test_azure_s_client_believes_the_fake() -> None:
+    async with (
+        serving(EmbeddingsFake()) as url,
+        openai.AsyncAzureOpenAI(
+            api_key=KEY, azure_endpoint=url, api_version="2024-10-21", max_retries=0
+        ) as client,
+    ):
+        said = await client.embeddings.create(model="a-deployment", input=list(TEXTS))
+    assert [each.embedding for each in said.data] == VECTORS
+
+
 async def test_cohere_s_client_believes_the_fake() -> None:
     async with (
         serving(EmbeddingsFake()) as url,
@@ -157,6 +168,7 @@ async def embed(
 
 WAYS = {
     "openai": ("openai", "m", ""),
+    "azure": ("azure", "my deployment", ""),
     "cohere": ("cohere", "embed-v4.0", ""),
     "gemini": ("gemini", "text-embedding-004", "/v1beta"),
     "vertex": ("gemini", "text-embedding-005", VERTEX),
@@ -200,7 +212,7 @@ async def test_dimensions_and_purpose_reach_who_takes_them(way: str) -> None:
         )
         assert [len(each) for each in floats(found)] == [2] * len(texts_of(way))
     said = fake.seen[1].body.decode().lower()
-    assert ("query" in said) == (way not in ("openai", "titan"))
+    assert ("query" in said) == (way not in ("openai", "azure", "titan"))
 
 
 FAULTS: list[tuple[Fault, str]] = [

@@ -11,9 +11,11 @@ from urllib.parse import quote
 import msgspec
 
 from harmost.core.providers.codec import HttpRequest, UpstreamRequest
+from harmost.core.providers.embed import EmbedRequest
+from harmost.core.providers.embed_openai import OpenAiEmbedCodec
 from harmost.core.providers.openai import OpenAiCodec
 
-__all__ = ["API_VERSION", "AzureCodec", "is_api_version"]
+__all__ = ["API_VERSION", "AzureCodec", "AzureEmbedCodec", "is_api_version"]
 
 API_VERSION = "2024-10-21"  # the last one that is no preview
 _VERSION = re.compile(r"20\d\d-[01]\d-[0-3]\d(-preview)?", re.ASCII)
@@ -32,12 +34,24 @@ class AzureCodec(OpenAiCodec):
 
     def request(self, request: UpstreamRequest) -> HttpRequest:
         """The streamed request for `request`."""
-        deployment = quote(request.vendor_model_id, safe="")
-        return msgspec.structs.replace(
-            super().request(request),
-            path=f"/openai/deployments/{deployment}/chat/completions?api-version={self._api_version}",
-        )
+        return _to_deployment(super().request(request), request.vendor_model_id, self._api_version)
 
     def auth_headers(self, secret: str) -> Mapping[str, str]:
         """The key as `api-key`; none when `secret` is empty. Entra's tokens travel as `auth` says."""
         return {"api-key": secret} if secret else {}
+
+
+class AzureEmbedCodec(OpenAiEmbedCodec):
+    """`/embeddings` of the deployment that the path names."""
+
+    def __init__(self, api_version: str = API_VERSION) -> None:
+        self._api_version = api_version
+
+    def request(self, request: EmbedRequest) -> HttpRequest:
+        """The request for `request`."""
+        return _to_deployment(super().request(request), request.vendor_model_id, self._api_version)
+
+
+def _to_deployment(request: HttpRequest, name: str, api_version: str) -> HttpRequest:
+    path = f"/openai/deployments/{quote(name, safe='')}{request.path}?api-version={api_version}"
+    return msgspec.structs.replace(request, path=path)

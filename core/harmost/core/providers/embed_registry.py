@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from harmost.core.providers.azure import API_VERSION, AzureEmbedCodec
 from harmost.core.providers.embed import EmbedCodec
 from harmost.core.providers.embed_bedrock import BedrockEmbedCodec
 from harmost.core.providers.embed_cohere import CohereEmbedCodec
@@ -21,6 +22,7 @@ def _gemini(spec: ProviderSpec) -> EmbedCodec:
 EMBED_CODECS: dict[str, Callable[[ProviderSpec], EmbedCodec]] = {
     "openai": lambda _: OpenAiEmbedCodec(),
     "openai-responses": lambda _: OpenAiEmbedCodec(),
+    "azure": lambda spec: AzureEmbedCodec(spec.api_version or API_VERSION),
     "cohere": lambda _: CohereEmbedCodec(),
     "gemini": _gemini,
     "bedrock": lambda _: BedrockEmbedCodec(),
