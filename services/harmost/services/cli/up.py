@@ -11,7 +11,6 @@ from harmost.services.cli.options import Json
 from harmost.services.operate.endpoints import DATA_DIR, PORT
 
 if TYPE_CHECKING:
-    from harmost.services.operate.endpoints import Endpoints
     from harmost.services.supervisor.supervisor import Plan
 
 __all__ = ["up"]
@@ -83,7 +82,7 @@ def _run(plan: "Plan", data: Path, began: float, *, as_json: bool) -> None:
     from harmost.services.supervisor.supervisor import run
 
     def announce(said: list[str]) -> None:
-        _announce(plan.endpoints, data, said, time.monotonic() - began, as_json=as_json)
+        _announce(plan, data, said, time.monotonic() - began, as_json=as_json)
 
     try:
         asyncio.run(run(plan, announce))
@@ -138,13 +137,12 @@ def _plan(
     )
 
 
-def _announce(
-    endpoints: "Endpoints", data: Path, said: list[str], took_s: float, *, as_json: bool
-) -> None:
+def _announce(plan: "Plan", data: Path, said: list[str], took_s: float, *, as_json: bool) -> None:
     import msgspec
 
     from harmost.services.cli.output import line
 
+    endpoints = plan.endpoints
     if as_json:
         line({"endpoints": msgspec.to_builtins(endpoints), "data": str(data), "notes": said})
         return
@@ -156,13 +154,16 @@ def _announce(
     if len(endpoints.workers) > 1:
         others += f", {len(endpoints.workers)} router workers (see `harmost top`)"
     where = "" if data == DATA_DIR else f" --data {data}"
+    # Other documents than ours may have no such profile.
+    is_ours = plan.examples == _shipped_examples()
+    what = 'chat hello "What is a harmost?"' if is_ours else "profiles"
     lines = [
         f"harmost is up on {endpoints.router} (in {took_s:.1f} s)",
         f"  also   {others}",
         *([f"  scrape http://{endpoints.metrics}/metrics"] if endpoints.metrics else []),
         f"  data   {data.absolute()} (admin key: admin.key, logs: logs/)",
         *(f"  note   {text}" for text in said),
-        f'  try    {_command()} chat hello "What is a harmost?"{where}',
+        f"  try    {_command()} {what}{where}",
         "Ctrl-C ends",
     ]
     print("\n".join(lines), flush=True)
