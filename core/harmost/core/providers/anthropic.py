@@ -45,6 +45,7 @@ from harmost.core.providers.failures import (
     stated,
 )
 from harmost.core.providers.marks import with_marks_that_fit
+from harmost.core.providers.reader import EventReader
 from harmost.core.providers.seals import is_base64
 from harmost.core.providers.usage.anthropic import AnthropicUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
@@ -220,46 +221,17 @@ class AnthropicCodec:
         return stated(error, kinds=_KINDS, status=status, retry_after_s=retry_after_s(headers))
 
 
-class AnthropicReader:
-    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
+class AnthropicReader(EventReader[_Frame]):
+    """Reads one answer."""
 
-    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
-    """
+    LAST = "message_stop"
 
     def __init__(self) -> None:
-        self.over = False
-        self.response_id = ""
+        super().__init__(_frame_decoder)
         self._finish: FinishReason | None = None
         self._usage = AnthropicUsage()
         self._tools: dict[int, int] = {}  # a block's index → which of the answer's calls it is
         self._without_arguments = False  # of the call that is open
-
-    def take(self, data: bytes) -> list[Event]:
-        """What one event of the stream means."""
-        events: list[Event] = []
-        if self.over:
-            return events
-        try:
-            frame = _frame_decoder.decode(data)
-        except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no event: {error}"), events)
-        else:
-            self._take(frame, events)
-        return events
-
-    def overflow(self) -> list[Event]:
-        """An event is too large to be read."""
-        return self._break_off("an event of the stream is larger than its bound")
-
-    def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
-        return self._break_off("the stream ended before `message_stop`")
-
-    def _break_off(self, message: str) -> list[Event]:
-        events: list[Event] = []
-        if not self.over:
-            self._end(broken(message), events)
-        return events
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         match frame.type:
@@ -329,10 +301,6 @@ class AnthropicReader:
             return
         if normal is not None:
             events.append(UsageReported(normal))
-
-    def _end(self, event: Event, events: list[Event]) -> None:
-        self.over = True
-        events.append(event)
 
 
 def _is_unsealed(part: Part) -> bool:

@@ -28,6 +28,7 @@ from harmost.core.providers.codec import (
     UsageReported,
 )
 from harmost.core.providers.failures import UNREADABLE, broken, retry_after_s, stated
+from harmost.core.providers.reader import EventReader
 from harmost.core.providers.usage.bedrock import BedrockUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -192,46 +193,20 @@ def _kind(name: str, message: str) -> ProviderErrorKind | None:
     return _KINDS.get(name)
 
 
-class BedrockReader:
-    """Reads one answer, a message at a time; every fault becomes a `ProviderError`.
+class BedrockReader(EventReader[_Frame]):
+    """Reads one answer, a message at a time. It has no `response_id`: the stream tells none."""
 
-    `over`: it ended, and nothing more comes. `response_id`: empty, the stream has none.
-    """
+    LAST = "messageStop"
 
     def __init__(self) -> None:
-        self.over = False
-        self.response_id = ""
+        super().__init__(_frame_decoder)
         self._last: Ended | ProviderError | None = None  # once the model has stopped
         self._tools: dict[int, int] = {}  # a block's index → which of the answer's calls it is
         self._without_arguments: set[int] = set()  # blocks
 
-    def take(self, data: bytes) -> list[Event]:
-        """What one message of the stream means."""
-        events: list[Event] = []
-        if self.over:
-            return events
-        try:
-            frame = _frame_decoder.decode(data)
-        except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no event: {error}"), events)
-        else:
-            self._take(frame, events)
-        return events
-
-    def overflow(self) -> list[Event]:
-        """A message is too large to be read."""
-        events: list[Event] = []
-        if not self.over:
-            self._end(broken("an event of the stream is larger than its bound"), events)
-        return events
-
-    def finish(self) -> list[Event]:
-        """The body is over: a `ProviderError` of kind "broken", unless the model had stopped."""
-        events: list[Event] = []
-        if not self.over:
-            # Usage comes behind the stop. Without it the answer is whole, and what it cost unknown.
-            self._end(self._last or broken("the stream ended before `messageStop`"), events)
-        return events
+    def _last_word(self) -> Event:
+        # Usage comes behind the stop. Without it the answer is whole, and what it cost unknown.
+        return self._last or super()._last_word()
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         if frame.content_block_delta is not None:
@@ -291,10 +266,6 @@ class BedrockReader:
             events.append(UsageReported(normal))
         if self._last is not None:
             self._end(self._last, events)
-
-    def _end(self, event: Event, events: list[Event]) -> None:
-        self.over = True
-        events.append(event)
 
 
 def _end_of(stop_reason: str) -> Ended | ProviderError:

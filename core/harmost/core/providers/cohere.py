@@ -39,6 +39,7 @@ from harmost.core.providers.codec import (
 from harmost.core.providers.failures import UNREADABLE, broken, failure, retry_after_s, stated
 from harmost.core.providers.functions import function_call, function_tool, media_url
 from harmost.core.providers.marks import marks
+from harmost.core.providers.reader import EventReader
 from harmost.core.providers.usage.cohere import CohereUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -190,44 +191,19 @@ class CohereCodec:
         return failure(kind, words, status=status, retry_after_s=wait_s)
 
 
-class CohereReader:
-    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
+class CohereReader(EventReader[_Frame]):
+    """Reads one answer."""
 
-    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
-    """
+    LAST = "message-end"
 
     def __init__(self) -> None:
-        self.over = False
-        self.response_id = ""
+        super().__init__(_frame_decoder)
         self._tools: dict[int, int] = {}  # the vendor's index → which of the answer's calls it is
         self._without_arguments = False  # of the call that is open
 
     def take(self, data: bytes) -> list[Event]:
         """What one event of the stream means."""
-        events: list[Event] = []
-        if self.over or data == b"[DONE]":
-            return events
-        try:
-            frame = _frame_decoder.decode(data)
-        except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no event: {error}"), events)
-        else:
-            self._take(frame, events)
-        return events
-
-    def overflow(self) -> list[Event]:
-        """An event is too large to be read."""
-        return self._break_off("an event of the stream is larger than its bound")
-
-    def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
-        return self._break_off("the stream ended before `message-end`")
-
-    def _break_off(self, message: str) -> list[Event]:
-        events: list[Event] = []
-        if not self.over:
-            self._end(broken(message), events)
-        return events
+        return [] if data == b"[DONE]" else super().take(data)
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         delta = frame.delta or _Delta()
@@ -289,10 +265,6 @@ class CohereReader:
             self._end(Ended(_FINISH.get(reason, "stop"), self.response_id), events)
         else:
             self._end(broken(delta.error or "the stream ended without a finish reason"), events)
-
-    def _end(self, event: Event, events: list[Event]) -> None:
-        self.over = True
-        events.append(event)
 
 
 def _said(content: _Content, events: list[Event]) -> None:

@@ -24,6 +24,7 @@ from harmost.core.providers.codec import (
     UsageReported,
 )
 from harmost.core.providers.failures import UNREADABLE, broken, failure, stated
+from harmost.core.providers.reader import EventReader
 from harmost.core.providers.seals import GOOGLE
 from harmost.core.providers.usage.gemini import GeminiUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
@@ -112,45 +113,14 @@ class _Detail(msgspec.Struct):
 _chunk_decoder = msgspec.json.Decoder(_Chunk)
 
 
-class GeminiReader:
-    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
-
-    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
-    """
+class GeminiReader(EventReader[_Chunk]):
+    """Reads one answer, whose body's end alone says that it is whole."""
 
     def __init__(self) -> None:
-        self.over = False
-        self.response_id = ""
+        super().__init__(_chunk_decoder)
         self._finish: _Candidate | None = None
         self._calls = 0  # of tools, that have come
         self._told: tuple[int | None, ...] = ()  # of the usage, that was passed on last
-
-    def take(self, data: bytes) -> list[Event]:
-        """What one chunk of the stream means."""
-        events: list[Event] = []
-        if self.over:
-            return events
-        try:
-            chunk = _chunk_decoder.decode(data)
-        except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no chunk: {error}"), events)
-        else:
-            self._take(chunk, events)
-        return events
-
-    def overflow(self) -> list[Event]:
-        """An event is too large to be read."""
-        events: list[Event] = []
-        if not self.over:
-            self._end(broken("an event of the stream is larger than its bound"), events)
-        return events
-
-    def finish(self) -> list[Event]:
-        """The body is over: the answer is whole if it said why it ends, else it is broken."""
-        events: list[Event] = []
-        if not self.over:
-            self._end(self._last_word(), events)
-        return events
 
     def _last_word(self) -> Event:
         if self._finish is None:
@@ -237,10 +207,6 @@ class GeminiReader:
             return
         if normal is not None:
             events.append(UsageReported(normal))
-
-    def _end(self, event: Event, events: list[Event]) -> None:
-        self.over = True
-        events.append(event)
 
 
 def failed(body: bytes, *, status: int, retry_after_s: float | None) -> ProviderError:

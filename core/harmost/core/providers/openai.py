@@ -37,13 +37,13 @@ from harmost.core.providers.codec import (
     UsageReported,
 )
 from harmost.core.providers.failures import (
-    UNREADABLE,
     broken,
     failure,
 )
 from harmost.core.providers.functions import function_call, function_tool, media_url
 from harmost.core.providers.marks import marks
 from harmost.core.providers.openai_errors import refused, stated_by_openai
+from harmost.core.providers.reader import EventReader
 from harmost.core.providers.usage.openai import ChatUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -182,51 +182,25 @@ class OpenAiCodec:
         return refused(status=status, headers=headers, body=body)
 
 
-class OpenAiReader:
-    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
+class OpenAiReader(EventReader[_Chunk]):
+    """Reads one answer."""
 
-    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
-    """
+    LAST = "[DONE]"
 
     def __init__(self) -> None:
-        self.over = False
-        self.response_id = ""
+        super().__init__(_chunk_decoder)
         self._finish: FinishReason | None = None
         self._calls = 0  # of tools, that have begun
 
     def take(self, data: bytes) -> list[Event]:
         """What one event of the stream means."""
-        events: list[Event] = []
-        if not self.over:
-            self._take(data, events)
-        return events
+        if data != b"[DONE]":
+            return super().take(data)
+        if self._finish is None:
+            return self._over_with(broken("the stream ended without a finish reason"))
+        return self._over_with(Ended(self._finish, self.response_id))
 
-    def overflow(self) -> list[Event]:
-        """An event is too large to be read."""
-        return self._break_off("an event of the stream is larger than its bound")
-
-    def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
-        return self._break_off("the stream ended before `[DONE]`")
-
-    def _break_off(self, message: str) -> list[Event]:
-        events: list[Event] = []
-        if not self.over:
-            self._end(broken(message), events)
-        return events
-
-    def _take(self, data: bytes, events: list[Event]) -> None:
-        if data == b"[DONE]":
-            if self._finish is None:
-                self._end(broken("the stream ended without a finish reason"), events)
-            else:
-                self._end(Ended(self._finish, self.response_id), events)
-            return
-        try:
-            chunk = _chunk_decoder.decode(data)
-        except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no chunk: {error}"), events)
-            return
+    def _take(self, chunk: _Chunk, events: list[Event]) -> None:
         if chunk.error is not None:
             self._end(stated_by_openai(chunk.error), events)
             return
@@ -294,10 +268,6 @@ class OpenAiReader:
             return
         if normal is not None:
             events.append(UsageReported(normal))
-
-    def _end(self, event: Event, events: list[Event]) -> None:
-        self.over = True
-        events.append(event)
 
 
 def _said_in_pieces(piece: _Piece, events: list[Event]) -> None:

@@ -40,6 +40,7 @@ from harmost.core.providers.codec import (
 from harmost.core.providers.failures import UNREADABLE, broken
 from harmost.core.providers.marks import marks
 from harmost.core.providers.openai_errors import refused, stated_by_openai
+from harmost.core.providers.reader import EventReader
 from harmost.core.providers.usage.openai import ResponsesUsage
 from harmost.core.providers.usage.shape import ContradictoryUsage
 
@@ -169,52 +170,29 @@ class ResponsesCodec:
         return refused(status=status, headers=headers, body=body)
 
 
-class ResponsesReader:
-    """Reads one answer, an event's data at a time; every fault becomes a `ProviderError`.
+class ResponsesReader(EventReader[_Frame]):
+    """Reads one answer."""
 
-    `over`: it ended, and nothing more comes. `response_id`: the provider's own id, once known.
-    """
+    LAST = "response.completed"
 
     def __init__(self) -> None:
-        self.over = False
-        self.response_id = ""
+        super().__init__(_frame_decoder)
         self._calls: dict[int, int] = {}  # an item's index → which of the answer's calls it is
         self._without_arguments: set[int] = set()  # calls of which no argument was said yet
         self._showed = False  # reasoning, since the last item
 
     def take(self, data: bytes) -> list[Event]:
         """What one event of the stream means."""
-        events: list[Event] = []
         if self.over:
-            return events
+            return []
         if data == b"[DONE]":
             return self.finish()
         if data.startswith(_TEXT_BEGINS):  # nearly all do
             try:
                 return [TextDelta(_words_decoder.decode(data).delta)]
             except UNREADABLE:
-                pass  # it is told below
-        try:
-            frame = _frame_decoder.decode(data)
-        except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no event: {error}"), events)
-        else:
-            self._take(frame, events)
-        return events
-
-    def overflow(self) -> list[Event]:
-        """An event is too large to be read."""
-        return self._break_off("an event of the stream is larger than its bound")
-
-    def finish(self) -> list[Event]:
-        """The body is over: nothing if it had ended, else a `ProviderError` of kind "broken"."""
-        return self._break_off("the stream ended before `response.completed`")
-
-    def _break_off(self, message: str) -> list[Event]:
-        events: list[Event] = []
-        if not self.over:
-            self._end(broken(message), events)
-        return events
+                pass  # the whole decoder tells of it
+        return super().take(data)
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         match frame.type:
@@ -315,11 +293,6 @@ class ResponsesReader:
             return
         if normal is not None:
             events.append(UsageReported(normal))
-
-    def _end(self, event: Event, events: list[Event]) -> None:
-        if not self.over:
-            self.over = True
-            events.append(event)
 
 
 def _text(value: Any) -> str:
