@@ -201,9 +201,8 @@ class CohereReader(EventReader[_Frame]):
         self._tools: dict[int, int] = {}  # the vendor's index → which of the answer's calls it is
         self._without_arguments = False  # of the call that is open
 
-    def take(self, data: bytes) -> list[Event]:
-        """What one event of the stream means."""
-        return [] if data == b"[DONE]" else super().take(data)
+    def _said_done(self, events: list[Event]) -> None:
+        pass  # of a look-alike: `message-end` is the end
 
     def _take(self, frame: _Frame, events: list[Event]) -> None:
         delta = frame.delta or _Delta()

@@ -192,13 +192,11 @@ class OpenAiReader(EventReader[_Chunk]):
         self._finish: FinishReason | None = None
         self._calls = 0  # of tools, that have begun
 
-    def take(self, data: bytes) -> list[Event]:
-        """What one event of the stream means."""
-        if data != b"[DONE]":
-            return super().take(data)
+    def _said_done(self, events: list[Event]) -> None:
         if self._finish is None:
-            return self._over_with(broken("the stream ended without a finish reason"))
-        return self._over_with(Ended(self._finish, self.response_id))
+            self._end(broken("the stream ended without a finish reason"), events)
+        else:
+            self._end(Ended(self._finish, self.response_id), events)
 
     def _take(self, chunk: _Chunk, events: list[Event]) -> None:
         if chunk.error is not None:

@@ -185,8 +185,6 @@ class ResponsesReader(EventReader[_Frame]):
         """What one event of the stream means."""
         if self.over:
             return []
-        if data == b"[DONE]":
-            return self.finish()
         if data.startswith(_TEXT_BEGINS):  # nearly all do
             try:
                 return [TextDelta(_words_decoder.decode(data).delta)]

@@ -34,7 +34,10 @@ class EventReader(ABC, Generic[Frame]):
         try:
             frame = self._decoder.decode(data)
         except UNREADABLE as error:
-            self._end(broken(f"the stream holds what is no event: {error}"), events)
+            if data == b"[DONE]":
+                self._said_done(events)
+            else:
+                self._end(broken(f"the stream holds what is no event: {error}"), events)
         else:
             self._take(frame, events)
         return events
@@ -50,6 +53,10 @@ class EventReader(ABC, Generic[Frame]):
     @abstractmethod
     def _take(self, frame: Frame, /, events: list[Event]) -> None:
         """Add to `events` what `frame` means."""
+
+    def _said_done(self, events: list[Event]) -> None:
+        """`[DONE]` came, which OpenAI began to end streams with."""
+        self._end(self._last_word(), events)
 
     def _last_word(self) -> Event:
         """What the answer is whose body ends, and which has not said that it is whole."""
