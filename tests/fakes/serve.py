@@ -7,6 +7,7 @@ own clients can call it as they call the vendor.
 import asyncio
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class Reply(NamedTuple):
 
 
 @dataclass
-class Fake:
+class Fake(ABC):
     """A vendor. Subclasses say in `reply` what it answers; a test sets what it shall answer next.
 
     `cuts`: cut the body anywhere, by this source of chance, rather than between events.
@@ -113,10 +114,10 @@ class Fake:
     garbage: bytes = GARBAGE
     seen: list[Seen] = field(default_factory=list)
 
+    @abstractmethod
     def reply(self, seen: Seen) -> Reply:
         """The vendor's answer to `seen`, with `answer` or `fault`; "stall", "cut" and "garbage" are
         the server's to make of a good one."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
